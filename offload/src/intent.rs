@@ -192,6 +192,43 @@ pub enum ApplyError {
 }
 
 impl Intent {
+    /// The state that `changes` lead to from nothing.
+    pub fn from_changes(revision: Revision, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut intent = Intent {
+            revision,
+            ..Intent::default()
+        };
+        for change in changes {
+            intent.change(change);
+        }
+        intent
+    }
+
+    /// The changes that lead from nothing to this state.
+    pub fn into_changes(self) -> impl Iterator<Item = Change> {
+        std::iter::once(Change::Services(self.services))
+            .chain(
+                self.sessions
+                    .into_iter()
+                    .map(|(id, a)| Change::Session(id, Some(a))),
+            )
+            .chain(
+                self.topics
+                    .into_iter()
+                    .map(|(i, t)| Change::Topic(i, Some(t))),
+            )
+            .chain(
+                self.publications
+                    .into_iter()
+                    .map(|(k, p)| Change::Publication(k, Some(p))),
+            )
+            .chain(
+                self.open_publications
+                    .into_iter()
+                    .map(|(a, t)| Change::OpenPublication(a, Some(t))),
+            )
+    }
+
     /// Takes the step `delta`.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 mod intent;
 mod link;
 mod status;
+pub mod wire;
 
 pub use intent::{
     Alias, AliasType, ApplyError, Change, Delta, Generation, Intent, Publication, PublicationKey,
