@@ -1,6 +1,24 @@
-//! P4Runtime for Rust: the messages and services of the P4Runtime specification 1.4 and later.
+//! P4Runtime for Rust: the messages and services of the P4Runtime specification 1.4 and later, a
+//! typed view of P4Info, canonical bytestrings, and a thin client.
+//!
+//! It knows no P4 program: a program is a [`p4info::P4Info`], and entities are built and read by
+//! the names in it. It decides nothing, retries nothing and keeps no state of a switch.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let text = include_str!("../tests/data/l2.p4info.txtpb");
+//! let p4info = p4runtime::p4info::P4Info::from_text(text)?;
+//! let entry = p4info.table("dmac")?.entry().exact("hdr.eth.dst_addr", [2, 0, 0, 0, 0, 1])?;
+//! let entry = entry.action("forward")?.param("port", 3u16)?.build()?;
+//! let update = p4runtime::v1::Update::insert(entry);
+//! assert_eq!(update.r#type(), p4runtime::v1::update::Type::Insert);
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
 
+pub mod bytes;
+mod entity;
+pub mod p4info;
 mod proto;
 
 /// `google.rpc`: the error model.
