@@ -28,9 +28,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
-extern crate std;
-
 pub mod decode;
 pub mod encapsulation;
 pub mod encode;
