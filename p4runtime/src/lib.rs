@@ -17,9 +17,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bytes;
+pub mod client;
 mod entity;
 pub mod p4info;
 mod proto;
+pub mod write_error;
 
 /// `google.rpc`: the error model.
 pub use proto::google::rpc;
