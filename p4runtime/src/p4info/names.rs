@@ -192,9 +192,14 @@ impl<T: Named> Objects<T> {
 
     /// Up to three known names like `name`, best first.
     fn nearest(&self, name: &str) -> Vec<String> {
+        // Whoever mistypes a suffix means the suffix.
         let likeness = |item: &T| {
-            let full = strsim::jaro_winkler(name, item.name());
-            full.max(strsim::jaro_winkler(name, item.alias()))
+            let full = item.name();
+            full.match_indices('.')
+                .map(|(dot, _)| &full[dot + 1..])
+                .chain([full, item.alias()])
+                .map(|known| strsim::jaro_winkler(name, known))
+                .fold(0.0, f64::max)
         };
         let mut scored: Vec<(f64, &str)> = self
             .items
