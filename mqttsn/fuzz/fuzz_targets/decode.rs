@@ -1,4 +1,6 @@
 //! Any datagram: decoding does not panic, and what decodes has one canonical form.
+//!
+//! `cargo fuzz run decode` in `mqttsn/`, on a nightly toolchain or with `RUSTC_BOOTSTRAP=1`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
