@@ -1,5 +1,7 @@
 //! The client against a server of this crate's own bindings, over a real connection.
 
+#![allow(clippy::unwrap_used)] // What helpers of tests meet fails the test.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The P4Info view on a small program: lookups, entities built and read back, and refusals.
 
+#![allow(clippy::unwrap_used)] // What helpers of tests meet fails the test.
+
 use std::time::Duration;
 
 use p4runtime::bytes::Bitstring;

@@ -1,6 +1,8 @@
 //! Our `.proto` files say the same as those that everyone else generates code from: PyPI's
 //! `p4runtime` package.
 
+#![allow(clippy::unwrap_used)] // What helpers of tests meet fails the test.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -9,6 +11,9 @@ use p4runtime::DESCRIPTOR_SET;
 use prost::Message;
 use prost_reflect::{DescriptorPool, EnumDescriptor, Kind, MessageDescriptor};
 use prost_types::FileDescriptorSet;
+
+/// What is named, and what is said of it.
+type Facts = BTreeMap<String, String>;
 
 const PACKAGES: [&str; 3] = ["p4.v1", "p4.config.v1", "google.rpc"];
 /// What `dump_descriptors.py` exits with when the packages cannot be had.
@@ -64,7 +69,7 @@ fn kind(kind: &Kind) -> String {
     }
 }
 
-fn describe_message(message: &MessageDescriptor, facts: &mut BTreeMap<String, String>) {
+fn describe_message(message: &MessageDescriptor, facts: &mut Facts) {
     let name = message.full_name();
     let shape = if message.is_map_entry() {
         "map entry"
@@ -95,7 +100,7 @@ fn describe_message(message: &MessageDescriptor, facts: &mut BTreeMap<String, St
         .for_each(|child| describe_enum(&child, facts));
 }
 
-fn describe_enum(of: &EnumDescriptor, facts: &mut BTreeMap<String, String>) {
+fn describe_enum(of: &EnumDescriptor, facts: &mut Facts) {
     for value in of.values() {
         facts.insert(
             format!("{}.{}", of.full_name(), value.name()),
@@ -105,8 +110,8 @@ fn describe_enum(of: &EnumDescriptor, facts: &mut BTreeMap<String, String>) {
 }
 
 /// Everything that two sides of a wire, or of JSON and text, must agree on.
-fn describe(pool: &DescriptorPool) -> BTreeMap<String, String> {
-    let mut facts = BTreeMap::new();
+fn describe(pool: &DescriptorPool) -> Facts {
+    let mut facts = Facts::new();
     for file in pool
         .files()
         .filter(|file| PACKAGES.contains(&file.package_name()))
@@ -132,6 +137,49 @@ fn describe(pool: &DescriptorPool) -> BTreeMap<String, String> {
         }
     }
     facts
+}
+
+fn differences(standard: &Facts, ours: &Facts) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (name, fact) in standard {
+        match ours.get(name) {
+            Some(found) if found == fact => {}
+            found => differences.push(format!("{name}: standard {fact}, ours {found:?}")),
+        }
+    }
+    for (name, fact) in ours
+        .iter()
+        .filter(|(name, _)| !standard.contains_key(*name))
+    {
+        differences.push(format!("{name}: ours {fact}, not in the standard"));
+    }
+    differences
+}
+
+/// The comparison itself, tried on a slip of the kind that it is there for.
+#[test]
+fn one_changed_field_number_is_noticed_in_both_directions() {
+    let ours = describe(&DescriptorPool::decode(DESCRIPTOR_SET).unwrap());
+    let mut files = FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap();
+    let messages = files
+        .file
+        .iter_mut()
+        .flat_map(|file| &mut file.message_type);
+    let entry = messages
+        .into_iter()
+        .find(|m| m.name() == "MulticastGroupEntry")
+        .unwrap();
+    entry
+        .field
+        .iter_mut()
+        .find(|field| field.name() == "metadata")
+        .unwrap()
+        .number = Some(9);
+    let changed = describe(&DescriptorPool::from_file_descriptor_set(files).unwrap());
+    let found = differences(&ours, &changed);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("p4.v1.MulticastGroupEntry field 3: standard metadata"));
+    assert!(found[1].starts_with("p4.v1.MulticastGroupEntry field 9: ours metadata"));
 }
 
 #[test]
