@@ -1,0 +1,45 @@
+# topicswitch: the two commands of the README are `make demo` and `make test`.
+
+CARGO ?= cargo
+# Everything that `make test` installs or builds, so that a test that misses one of them fails
+# instead of being skipped. `bmv2` and `p4c` are used where they are on PATH and not required.
+REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12
+PACKAGES = iproute2 mininet tshark python3-venv python3-pip ca-certificates
+
+.PHONY: help build demo test deps lint bench p4 clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## build the one binary, target/release/topicswitch
+	$(CARGO) build --release --locked --package topicswitch
+
+demo: build ## show the main job on the embedded target (no root, under two minutes)
+	target/release/topicswitch demo
+
+test: deps lint ## install what the tests need (as root) and run them all
+	$(CARGO) build --locked --workspace
+	TOPICSWITCH_REQUIRE="$(REQUIRE)" $(CARGO) test --locked --workspace
+
+deps: ## install the Debian packages that the tests need
+	@missing=""; for p in $(PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    [ "$$(id -u)" = 0 ] || { echo "make test needs these packages:$$missing; run it as root, or install them" >&2; exit 1; }; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update && apt-get install -y --no-install-recommends $$missing; \
+	fi
+
+lint: ## format and lints; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+bench: ## run the benchmarks (figures: docs/benchmarks.md)
+	$(CARGO) bench --locked --workspace
+
+p4: ## compile the P4 program (needs p4c; P4C names its BMv2 back end)
+	p4src/compile.sh
+
+clean: ## remove what was built
+	$(CARGO) clean

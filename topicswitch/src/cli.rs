@@ -1,0 +1,256 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::LogFormat;
+
+/// MQTT-SN publish/subscribe, taken off the broker's CPU and put into the switch.
+#[derive(Debug, Parser)]
+#[command(name = "topicswitch", version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file (YAML). Flags override it.
+    #[arg(long, short, global = true, env = "TOPICSWITCH_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log: a level, or a filter such as `info,controller=debug`.
+    #[arg(long, global = true, env = "TOPICSWITCH_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Broker, controller and software switch in one process, on a UDP socket.
+    Up(UpArgs),
+    /// The MQTT-SN broker; alone, or behind a switch whose controller connects to it.
+    Broker(BrokerArgs),
+    /// The controller: turns what the broker wants into table entries over P4Runtime.
+    Controller(ControllerArgs),
+    /// The software switch.
+    #[command(subcommand)]
+    Sim(SimCommand),
+    /// Publish messages.
+    Pub(PubArgs),
+    /// Subscribe and print what arrives.
+    Sub(SubArgs),
+    /// What a running process does.
+    Status(StatusArgs),
+    /// Show the main job: offload off, on, and a controller that is killed.
+    Demo(DemoArgs),
+    /// Look at configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `up`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where MQTT-SN clients reach the broker.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Also serve P4Runtime there, for other tools to look at the switch.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub p4runtime: Option<SocketAddr>,
+    /// Answer `topicswitch status` there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub status: Option<SocketAddr>,
+    /// More ports of the switch, beside the UDP socket (port 1) and the broker (port 2).
+    #[arg(long = "port", value_name = "N=KIND:…")]
+    pub ports: Vec<sim::ports::PortConfig>,
+    /// Leave every PUBLISH to the broker.
+    #[arg(long)]
+    pub no_offload: bool,
+}
+
+/// `broker`
+#[derive(Debug, Args)]
+pub struct BrokerArgs {
+    /// Where MQTT-SN clients reach the broker.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Let the network help: serve the contract to a controller there (`contract` of the
+    /// configuration when no address is given). The switch must then drop forged tags, so use this
+    /// only behind one.
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1)]
+    pub offload: Option<Option<SocketAddr>>,
+    /// Answer `topicswitch status` there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub status: Option<SocketAddr>,
+}
+
+/// `controller`
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// The switch's P4Runtime address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub switch: Option<SocketAddr>,
+    /// The broker's contract address (see `broker --offload`).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub broker: Option<SocketAddr>,
+    /// P4Runtime device id (BMv2: 0 unless started with another).
+    #[arg(long, value_name = "N")]
+    pub device_id: Option<u64>,
+    /// Election id: the controller with the highest one is the primary.
+    #[arg(long, value_name = "N")]
+    pub election_id: Option<u128>,
+    /// The switch's ports, for flooding.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    pub ports: Option<Vec<u32>>,
+    /// Compiled program to push instead of the built-in one: p4c's P4Info (text).
+    #[arg(long, value_name = "FILE", requires = "json")]
+    pub p4info: Option<PathBuf>,
+    /// Compiled program to push instead of the built-in one: p4c's BMv2 JSON.
+    #[arg(long, value_name = "FILE", requires = "p4info")]
+    pub json: Option<PathBuf>,
+    /// Only bridge: leave every PUBLISH to the broker.
+    #[arg(long)]
+    pub no_offload: bool,
+    /// Answer `topicswitch status` there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub status: Option<SocketAddr>,
+}
+
+/// `sim …`
+#[derive(Debug, Subcommand)]
+pub enum SimCommand {
+    /// Run a switch.
+    Run(SimRunArgs),
+}
+
+/// `sim run`
+#[derive(Debug, Args)]
+pub struct SimRunArgs {
+    /// P4Info (text) of a program to start with; without it a controller pushes one.
+    #[arg(long, value_name = "FILE", requires = "json")]
+    pub p4info: Option<PathBuf>,
+    /// p4c's BMv2 JSON of the program.
+    #[arg(long, value_name = "FILE", requires = "p4info")]
+    pub json: Option<PathBuf>,
+    /// Serve P4Runtime there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub p4runtime: Option<SocketAddr>,
+    /// A port: `1=af-packet:veth0`, `2=udp:127.0.0.1:1884`. Give one flag a port.
+    #[arg(long = "port", value_name = "N=KIND:…")]
+    pub ports: Vec<sim::ports::PortConfig>,
+    /// Device id that P4Runtime clients must name.
+    #[arg(long, value_name = "N")]
+    pub device_id: Option<u64>,
+    /// Port number of packet-in and packet-out.
+    #[arg(long, value_name = "N")]
+    pub cpu_port: Option<u32>,
+    /// Answer `topicswitch status` there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub status: Option<SocketAddr>,
+}
+
+/// How a client finds its broker.
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// The broker.
+    #[arg(long, short, default_value = "127.0.0.1:1884", value_name = "ADDRESS:PORT")]
+    pub broker: SocketAddr,
+    /// Client id, 1 to 23 characters.
+    #[arg(long, short = 'i', value_name = "ID")]
+    pub client_id: Option<String>,
+    /// Keep alive, in seconds.
+    #[arg(long, short = 'k', default_value_t = 60, value_name = "SECONDS")]
+    pub keep_alive: u16,
+}
+
+/// `pub`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["topic", "predefined"])))]
+#[command(group(clap::ArgGroup::new("payload").required(true).args(["message", "file", "lines"])))]
+pub struct PubArgs {
+    /// Who and where.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Topic name. One of two octets is sent as a short topic name.
+    #[arg(long, short)]
+    pub topic: Option<String>,
+    /// Predefined topic id instead of a name.
+    #[arg(long, value_name = "ID")]
+    pub predefined: Option<u16>,
+    /// QoS: -1, 0, 1 or 2. At -1 no connection is made (predefined ids and short names only).
+    #[arg(long, short, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i8).range(-1..=2))]
+    pub qos: i8,
+    /// Let the broker keep the message for later subscribers.
+    #[arg(long, short)]
+    pub retain: bool,
+    /// The message.
+    #[arg(long, short)]
+    pub message: Option<String>,
+    /// Send the contents of a file as one message.
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Send each line of standard input as a message.
+    #[arg(long, short)]
+    pub lines: bool,
+}
+
+/// `sub`
+#[derive(Debug, Args)]
+pub struct SubArgs {
+    /// Who and where.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Topic name or filter (`+`, `#`); may be given several times. A name of two octets is
+    /// subscribed to as a short topic name.
+    #[arg(long, short, value_name = "FILTER")]
+    pub topic: Vec<String>,
+    /// Predefined topic id; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub predefined: Vec<u16>,
+    /// QoS asked for: 0, 1 or 2.
+    #[arg(long, short, default_value_t = 0, value_parser = clap::value_parser!(i8).range(0..=2))]
+    pub qos: i8,
+    /// Stop after this many messages.
+    #[arg(long, short = 'C', value_name = "N")]
+    pub count: Option<u64>,
+    /// Keep the session of an earlier run (its subscriptions and queued messages).
+    #[arg(long)]
+    pub no_clean: bool,
+    /// Print topic, QoS and flags before each message.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Where the process answers.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub at: Option<SocketAddr>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Messages published in each of the two main phases.
+    #[arg(long, default_value_t = 5000, value_name = "N", value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    pub messages: u64,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a file is right, and what is wrong with it.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}

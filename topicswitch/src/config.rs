@@ -1,0 +1,248 @@
+//! One YAML file for every command. Unknown keys are refused with their place and the nearest known
+//! key; command-line flags override what the file says.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured. Every part has defaults, so an empty file is a valid one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where MQTT-SN clients reach the broker (`up`, `broker`). Default 127.0.0.1:1884.
+    pub listen: SocketAddr,
+    /// Where broker and controller meet: the broker serves gRPC there, the controller connects.
+    /// Default 127.0.0.1:9560.
+    pub contract: SocketAddr,
+    /// The switch's P4Runtime address: `sim` serves it, the controller connects.
+    /// Default 127.0.0.1:9559.
+    pub p4runtime: SocketAddr,
+    /// Where `topicswitch status` finds the process. Default 127.0.0.1:9561.
+    pub status: SocketAddr,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// The broker.
+    pub broker: broker::Config,
+    /// The controller.
+    pub controller: controller::Config,
+    /// The software switch.
+    pub sim: SimConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Config {
+            listen: local(1884),
+            contract: local(9560),
+            p4runtime: local(9559),
+            status: local(9561),
+            log: LogConfig::default(),
+            broker: broker::Config::default(),
+            controller: controller::Config::default(),
+            sim: SimConfig::default(),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as
+    /// `info,controller=debug`. Default `info`.
+    pub filter: String,
+    /// `text` for people, `json` for machines. Default `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The software switch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimConfig {
+    /// Device id that P4Runtime clients must name. Default 1.
+    pub device_id: u64,
+    /// The port number of packet-in and packet-out. Default 510.
+    pub cpu_port: u32,
+    /// Ports, each `NUMBER=af-packet:INTERFACE` or `NUMBER=udp:ADDRESS:PORT[,…]`. Default none.
+    pub ports: Vec<String>,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        SimConfig { device_id: 1, cpu_port: 510, ports: Vec::new() }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// The file is no YAML, a key is unknown, or a value has the wrong form.
+    #[error("{place}: {message}")]
+    Parse {
+        /// File, line and column.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value that the broker refuses.
+    #[error("{}: broker: {source}", path.display())]
+    Broker {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: broker::ConfigError,
+    },
+    /// A port of the software switch that cannot be read.
+    #[error("{}: sim.ports: `{port}`: {source}", path.display())]
+    Port {
+        /// The file.
+        path: PathBuf,
+        /// The port as written.
+        port: String,
+        /// The reason.
+        source: sim::ports::PortSpecError,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// What is wrong, where, and the nearest known key.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(&text, path)
+    }
+
+    /// Reads and checks the text of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        // An empty document is null to YAML; here it means: all defaults.
+        let empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
+        let config: Config = if empty {
+            Config::default()
+        } else {
+            serde_yaml::from_str(text).map_err(|error| parse_error(&error, path))?
+        };
+        config
+            .broker
+            .check()
+            .map_err(|source| ConfigError::Broker { path: path.to_owned(), source })?;
+        for port in &config.sim.ports {
+            port.parse::<sim::ports::PortConfig>().map_err(|source| ConfigError::Port {
+                path: path.to_owned(),
+                port: port.clone(),
+                source,
+            })?;
+        }
+        Ok(config)
+    }
+}
+
+fn parse_error(error: &serde_yaml::Error, path: &Path) -> ConfigError {
+    let place = match error.location() {
+        Some(at) => format!("{}:{}:{}", path.display(), at.line(), at.column()),
+        None => path.display().to_string(),
+    };
+    let text = error.to_string();
+    // The place stands in front already.
+    let text = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+    ConfigError::Parse { place, message: explain_unknown_key(text).unwrap_or_else(|| text.into()) }
+}
+
+/// From serde's "unknown field `x`, expected one of `a`, `b`" to the nearest of them.
+fn explain_unknown_key(message: &str) -> Option<String> {
+    let at = message.find("unknown field `")?;
+    let context = message[..at].trim_end_matches(": ");
+    let mut quoted = message[at..].split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let known: Vec<&str> = quoted.collect();
+    let nearest = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len().max(unknown.len()) / 2)
+        .map(|(_, known)| known);
+    let under = if context.is_empty() { String::new() } else { format!(" under `{context}`") };
+    Some(match nearest {
+        Some(nearest) => format!("unknown key `{unknown}`{under}; did you mean `{nearest}`?"),
+        None => format!("unknown key `{unknown}`{under}; known are: {}", known.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        Config::parse(text, Path::new("lab.yaml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let config = Config::parse("# nothing\n\n", Path::new("x")).unwrap();
+        assert_eq!(config.listen.port(), 1884);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
+        let error = error_of("listen: 127.0.0.1:1884\nbroker:\n  t_rety_ms: 5\n");
+        assert!(error.starts_with("lab.yaml:3:"), "{error}");
+        assert!(error.contains("did you mean `t_retry_ms`?"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_that_resembles_none_is_refused_with_those_that_are_known() {
+        let error = error_of("zzzzzzzzzzzz: 1\n");
+        assert!(error.contains("known are: listen, contract"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_form_is_refused_with_its_line() {
+        let error = error_of("log:\n  filter: info\nlisten: nowhere\n");
+        assert!(error.starts_with("lab.yaml:3:"), "{error}");
+        assert!(error.contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_what_is_allowed() {
+        let error = error_of("broker:\n  keep_alive_tolerance: 0.5\n");
+        assert!(error.contains("keep_alive_tolerance is 0.5"), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_read_is_refused() {
+        let error = error_of("sim:\n  ports: [\"1=tap:x\"]\n");
+        assert!(error.contains("`1=tap:x`"), "{error}");
+    }
+}
