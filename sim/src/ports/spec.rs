@@ -20,8 +20,8 @@ pub const DEFAULT_SERVICE_MAC: MacAddr = MacAddr([0x02, 0x00, 0x54, 0x53, 0x00, 
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortConfig {
-    /// The data plane's number of the port (`ingress_port`, `egress_port`): 1 to 509, or above 511.
-    /// 0, 510 (CPU) and 511 (drop) are taken.
+    /// The data plane's number of the port (`ingress_port`, `egress_port`): 1 to 509
+    /// (v1model's ports have 9 bits; 510 is the CPU port, 511 drops).
     pub number: u32,
     /// What is behind it.
     pub spec: PortSpec,
@@ -120,7 +120,7 @@ impl FromStr for PortConfig {
         let number = number
             .parse()
             .ok()
-            .filter(|n| !matches!(n, 0 | 510 | 511))
+            .filter(|n| (1..=509).contains(n))
             .ok_or_else(|| PortSpecError::BadNumber(number.to_owned()))?;
         Ok(PortConfig {
             number,
@@ -238,6 +238,7 @@ mod tests {
             ("x=mem:a", "`x`"),
             ("0=mem:a", "`0`"),
             ("510=mem:a", "CPU port"),
+            ("512=mem:a", "`512`"),
             ("1=dpdk:0", "`dpdk`"),
             ("1=mem", "mem:NAME"),
             ("1=af-packet:", "af-packet:NAME"),

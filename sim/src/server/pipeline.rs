@@ -1,0 +1,296 @@
+//! A forwarding pipeline configuration, checked: P4Info and the program's JSON must tell of the
+//! same objects. What P4Runtime names by id is bound to the program's handles once, here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use p4runtime::p4info::{self, Named, P4Info};
+use p4runtime::v1;
+use prost::Message;
+
+use super::errors::{Outcome, Refusal};
+use super::packet_io::PacketLayout;
+use crate::bmv2::Pipeline;
+use crate::control::{
+    ActionHandle, CounterHandle, DigestHandle, MatchKind, MeterHandle, ProfileHandle,
+    RegisterHandle, TableHandle, ValueSetHandle,
+};
+
+/// A configuration that this target can run.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) config: v1::ForwardingPipelineConfig,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) tables: Bindings<p4info::Table, TableHandle>,
+    pub(super) profiles: Bindings<p4info::ActionProfile, ProfileHandle>,
+    pub(super) counters: Bindings<p4info::Counter, CounterHandle>,
+    pub(super) meters: Bindings<p4info::Meter, MeterHandle>,
+    pub(super) registers: Bindings<p4info::Register, RegisterHandle>,
+    pub(super) digests: Bindings<p4info::Digest, DigestHandle>,
+    pub(super) value_sets: Bindings<p4info::ValueSet, ValueSetHandle>,
+    /// The P4Info action behind each handle.
+    pub(super) actions: HashMap<ActionHandle, Arc<p4info::Action>>,
+    pub(super) packet_in: PacketLayout,
+    pub(super) packet_out: PacketLayout,
+}
+
+/// The objects of one kind: those of P4Info, in its order, with the program's handles.
+#[derive(Debug)]
+pub(super) struct Bindings<O, H> {
+    kind: &'static str,
+    all: Vec<(Arc<O>, H)>,
+    by_id: HashMap<u32, usize>,
+}
+
+impl<O: Named, H: Copy + PartialEq> Bindings<O, H> {
+    fn new<'a>(
+        kind: &'static str,
+        objects: impl IntoIterator<Item = &'a Arc<O>>,
+        find: impl Fn(&O) -> Option<H>,
+    ) -> Outcome<Self>
+    where
+        O: 'a,
+    {
+        let mut bindings = Bindings {
+            kind,
+            all: Vec::new(),
+            by_id: HashMap::new(),
+        };
+        for object in objects {
+            let handle = find(object).ok_or_else(|| {
+                Refusal::invalid(format!(
+                    "P4Info has the {kind} \"{}\", which the device config does not have: they \
+                     are not of the same compilation",
+                    object.name()
+                ))
+            })?;
+            bindings.by_id.insert(object.id(), bindings.all.len());
+            bindings.all.push((Arc::clone(object), handle));
+        }
+        Ok(bindings)
+    }
+
+    /// The object with this id.
+    pub(super) fn get(&self, id: u32) -> Outcome<(&Arc<O>, H)> {
+        let position = self.by_id.get(&id).ok_or_else(|| {
+            Refusal::invalid(format!(
+                "the pipeline has no {} with the id {id:#x}",
+                self.kind
+            ))
+        })?;
+        let (object, handle) = &self.all[*position];
+        Ok((object, *handle))
+    }
+
+    /// All objects, or the one with this id when it is not 0.
+    pub(super) fn select(&self, id: u32) -> Outcome<Vec<(&Arc<O>, H)>> {
+        if id != 0 {
+            return Ok(vec![self.get(id)?]);
+        }
+        Ok(self.iter().collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<O>, H)> {
+        self.all.iter().map(|(object, handle)| (object, *handle))
+    }
+
+    /// The P4Info object behind a handle.
+    pub(super) fn of_handle(&self, handle: H) -> Option<&Arc<O>> {
+        self.all
+            .iter()
+            .find(|(_, h)| *h == handle)
+            .map(|(object, _)| object)
+    }
+}
+
+/// The wrapper that some controllers put around the JSON (`p4.tmp.P4DeviceConfig`).
+#[derive(Clone, PartialEq, Message)]
+struct WrappedDeviceConfig {
+    #[prost(bytes = "vec", tag = "3")]
+    device_data: Vec<u8>,
+}
+
+impl Loaded {
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT with what is wrong in the JSON, in P4Info, or between them.
+    pub(super) fn verify(config: v1::ForwardingPipelineConfig) -> Outcome<Self> {
+        let message = config
+            .p4info
+            .clone()
+            .ok_or_else(|| Refusal::invalid("the config has no P4Info"))?;
+        let p4info = P4Info::new(message).map_err(|e| Refusal::invalid(format!("P4Info: {e}")))?;
+        if config.p4_device_config.is_empty() {
+            return Err(Refusal::invalid(
+                "the config has no p4_device_config: send the JSON that p4c-bm2-ss wrote",
+            ));
+        }
+        let pipeline = Pipeline::load(&program_json(&config.p4_device_config)?)
+            .map_err(|error| Refusal::invalid(format!("p4_device_config: {error}")))?;
+        let pipeline = Arc::new(pipeline);
+
+        let tables = Bindings::new("table", p4info.tables(), |t| pipeline.table(&t.name))?;
+        let mut actions = HashMap::new();
+        for (table, handle) in tables.iter() {
+            check_table(&pipeline, table, handle, &mut actions)?;
+        }
+        let packet = |metadata: Result<&Arc<p4info::ControllerPacketMetadata>, _>| {
+            metadata.map_or_else(
+                |_: p4info::LookupError| PacketLayout::default(),
+                |m| PacketLayout::new(m),
+            )
+        };
+        // A digest's name is that of its struct; p4c numbers unnamed ones the same in both files.
+        let digests = Bindings::new("digest", p4info.digests(), |d| pipeline.digest(&d.name))?;
+        for (digest, handle) in digests.iter() {
+            let fields = digest.data_type.leaves().len();
+            let program = pipeline.digest_info(handle).fields.len();
+            same(
+                &format!("digest \"{}\"", digest.name),
+                "number of fields",
+                fields,
+                program,
+            )?;
+        }
+        let registers = Bindings::new("register", p4info.registers(), |r| {
+            pipeline.register(&r.name)
+        })?;
+        let counters = Bindings::new("counter", p4info.counters(), |c| pipeline.counter(&c.name))?;
+        let meters = Bindings::new("meter", p4info.meters(), |m| pipeline.meter(&m.name))?;
+        let value_sets = Bindings::new("value set", p4info.value_sets(), |v| {
+            pipeline.value_set(&v.name)
+        })?;
+        let profiles = Bindings::new("action profile", p4info.action_profiles(), |p| {
+            pipeline.profile(&p.name)
+        })?;
+        Ok(Loaded {
+            tables,
+            profiles,
+            counters,
+            meters,
+            registers,
+            digests,
+            value_sets,
+            actions,
+            packet_in: packet(p4info.packet_in()),
+            packet_out: packet(p4info.packet_out()),
+            pipeline,
+            config,
+        })
+    }
+
+    /// The handle of an action in a table.
+    pub(super) fn action_handle(&self, table: TableHandle, name: &str) -> Outcome<ActionHandle> {
+        let info = self.pipeline.table_info(table);
+        info.action(name).ok_or_else(|| {
+            Refusal::invalid(format!(
+                "table \"{}\" does not have the action \"{name}\"",
+                info.name
+            ))
+        })
+    }
+}
+
+/// The JSON itself, out of its wrapper if it has one.
+fn program_json(device_config: &[u8]) -> Outcome<Vec<u8>> {
+    let begins_object = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace())
+            .is_some_and(|&byte| byte == b'{')
+    };
+    if begins_object(device_config) {
+        return Ok(device_config.to_vec());
+    }
+    match WrappedDeviceConfig::decode(device_config) {
+        Ok(wrapped) if begins_object(&wrapped.device_data) => Ok(wrapped.device_data),
+        _ => Err(Refusal::invalid(
+            "p4_device_config is not a JSON object: send the JSON that p4c-bm2-ss wrote",
+        )),
+    }
+}
+
+/// Checks one table and notes its actions.
+fn check_table(
+    pipeline: &Pipeline,
+    table: &p4info::Table,
+    handle: TableHandle,
+    actions: &mut HashMap<ActionHandle, Arc<p4info::Action>>,
+) -> Outcome {
+    let info = pipeline.table_info(handle);
+    let name = &table.name;
+    let at = format!("table \"{name}\"");
+    same(
+        &at,
+        "number of match fields",
+        table.match_fields.len(),
+        info.keys.len(),
+    )?;
+    for (field, key) in table.match_fields.iter().zip(&info.keys) {
+        let place = format!("{at}, field \"{}\"", field.name);
+        same(&place, "bit width", field.bitwidth, key.width)?;
+        let kind = match key.kind {
+            MatchKind::Exact | MatchKind::Valid => p4info::MatchKind::Exact,
+            MatchKind::Lpm => p4info::MatchKind::Lpm,
+            MatchKind::Ternary => p4info::MatchKind::Ternary,
+            MatchKind::Range => p4info::MatchKind::Range,
+            MatchKind::Optional => p4info::MatchKind::Optional,
+        };
+        same(&place, "match kind", field.kind.as_str(), kind.as_str())?;
+    }
+    for action_ref in &table.actions {
+        let action = &action_ref.action;
+        let action_handle = info.action(&action.name).ok_or_else(|| {
+            Refusal::invalid(format!(
+                "table \"{name}\" has the action \"{}\" in P4Info, but not in the device config",
+                action.name
+            ))
+        })?;
+        let program = pipeline.action_info(action_handle);
+        let place = format!("{at}, action \"{}\"", action.name);
+        same(
+            &place,
+            "number of parameters",
+            action.params.len(),
+            program.params.len(),
+        )?;
+        for (param, of_program) in action.params.iter().zip(&program.params) {
+            let place = format!("{place}, parameter \"{}\"", param.name);
+            same(&place, "bit width", param.bitwidth, of_program.width)?;
+        }
+        actions.insert(action_handle, Arc::clone(action));
+    }
+    same(
+        &at,
+        "direct counter",
+        table.direct_counter.is_some(),
+        info.direct_counter,
+    )?;
+    same(
+        &at,
+        "direct meter",
+        table.direct_meter.is_some(),
+        info.direct_meter.is_some(),
+    )?;
+    same(
+        &at,
+        "action profile",
+        table.implementation.is_some(),
+        info.profile.is_some(),
+    )
+}
+
+fn same<T: PartialEq + std::fmt::Display>(
+    place: &str,
+    what: &str,
+    p4info: T,
+    program: T,
+) -> Outcome {
+    if p4info == program {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!(
+        "{place}: {what} is {p4info} in P4Info and {program} in the device config"
+    )))
+}

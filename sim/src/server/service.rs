@@ -1,0 +1,274 @@
+//! The gRPC service around a [`Device`].
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use p4runtime::v1;
+use p4runtime::v1::p4_runtime_server::{P4Runtime, P4RuntimeServer};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::device::Device;
+use super::stream::ControllerStream;
+
+/// The longest message taken: a pipeline configuration can be long.
+const MAX_MESSAGE: usize = 256 << 20;
+/// Entities in one message of a `Read`'s answer.
+const ENTITIES_PER_RESPONSE: usize = 512;
+/// Updates of a `Write` from which on it leaves the task's thread.
+const LONG_WRITE: usize = 64;
+/// A controller that does not answer pings for so long is gone, and with it its primacy.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Where a service takes the time from: the time since its switch started.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Clock {
+    /// The time since `start`.
+    pub fn since(start: Instant) -> Self {
+        Clock::from_fn(move || start.elapsed())
+    }
+
+    /// Whatever `now` says, e.g. a test's virtual time.
+    pub fn from_fn(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Clock(Arc::new(now))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Clock").field(&self.now()).finish()
+    }
+}
+
+/// The P4Runtime service of one device. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct P4RuntimeService {
+    device: Arc<Device>,
+    clock: Clock,
+}
+
+impl P4RuntimeService {
+    /// The service of `device`, whose time `clock` tells.
+    pub fn new(device: Arc<Device>, clock: Clock) -> Self {
+        P4RuntimeService { device, clock }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    /// As a tonic service, for a server that offers others too.
+    pub fn into_server(self) -> P4RuntimeServer<Self> {
+        P4RuntimeServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Device, Duration) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let device = Arc::clone(&self.device);
+        let now = self.clock.now();
+        tokio::task::spawn_blocking(move || work(&device, now))
+            .await
+            .map_err(|error| Status::internal(format!("the request was not finished: {error}")))
+    }
+}
+
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl P4Runtime for P4RuntimeService {
+    async fn write(
+        &self,
+        request: Request<v1::WriteRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        let request = request.into_inner();
+        if request.updates.len() < LONG_WRITE {
+            self.device.write(self.clock.now(), &request)?;
+        } else {
+            self.blocking(move |device, now| device.write(now, &request))
+                .await??;
+        }
+        Ok(Response::new(v1::WriteResponse {}))
+    }
+
+    type ReadStream = ResponseStream<v1::ReadResponse>;
+
+    async fn read(
+        &self,
+        request: Request<v1::ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let request = request.into_inner();
+        let (entities, status) = self
+            .blocking(move |device, now| device.read(now, &request))
+            .await??;
+        let mut responses = Vec::with_capacity(entities.len() / ENTITIES_PER_RESPONSE + 2);
+        let mut rest = entities.into_iter().peekable();
+        while rest.peek().is_some() {
+            let entities = rest.by_ref().take(ENTITIES_PER_RESPONSE).collect();
+            responses.push(Ok(v1::ReadResponse { entities }));
+        }
+        // A stream that ends with an error has sent before what was read without one.
+        responses.extend(status.err().map(Err));
+        Ok(Response::new(Box::pin(tokio_stream::iter(responses))))
+    }
+
+    async fn set_forwarding_pipeline_config(
+        &self,
+        request: Request<v1::SetForwardingPipelineConfigRequest>,
+    ) -> Result<Response<v1::SetForwardingPipelineConfigResponse>, Status> {
+        let request = request.into_inner();
+        self.blocking(move |device, _| device.set_pipeline(request))
+            .await??;
+        Ok(Response::new(v1::SetForwardingPipelineConfigResponse {}))
+    }
+
+    async fn get_forwarding_pipeline_config(
+        &self,
+        request: Request<v1::GetForwardingPipelineConfigRequest>,
+    ) -> Result<Response<v1::GetForwardingPipelineConfigResponse>, Status> {
+        Ok(Response::new(
+            self.device.get_pipeline(request.into_inner())?,
+        ))
+    }
+
+    type StreamChannelStream = ResponseStream<v1::StreamMessageResponse>;
+
+    async fn stream_channel(
+        &self,
+        request: Request<Streaming<v1::StreamMessageRequest>>,
+    ) -> Result<Response<Self::StreamChannelStream>, Status> {
+        let mut requests = request.into_inner();
+        let stream = self.device.open_stream();
+        let id = stream.id();
+        let (device, clock) = (Arc::clone(&self.device), self.clock.clone());
+        tokio::spawn(async move {
+            // Ends when the controller is done or gone, or when the device ends the stream.
+            while let Some(Ok(message)) = requests.next().await {
+                if device.stream_message(clock.now(), id, message).is_err() {
+                    break;
+                }
+            }
+            device.close_stream(id);
+        });
+        Ok(Response::new(Box::pin(Responses(stream))))
+    }
+
+    async fn capabilities(
+        &self,
+        request: Request<v1::CapabilitiesRequest>,
+    ) -> Result<Response<v1::CapabilitiesResponse>, Status> {
+        Ok(Response::new(
+            self.device.capabilities(request.into_inner())?,
+        ))
+    }
+}
+
+/// The device's messages on a stream. Dropping it closes the stream.
+struct Responses(ControllerStream);
+
+impl Stream for Responses {
+    type Item = Result<v1::StreamMessageResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}
+
+/// Why a server ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the P4Runtime server failed: {0}")]
+pub struct ServeError(#[from] tonic::transport::Error);
+
+/// Serves over TCP until `shutdown` completes.
+///
+/// # Errors
+/// [`ServeError`] when the transport fails.
+pub async fn serve_tcp(
+    service: P4RuntimeService,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let incoming = TcpListenerStream::new(listener).map(|connection| {
+        connection.inspect(|socket| {
+            // Without it packets to controllers wait for acknowledgements; nothing else changes.
+            let _ = socket.set_nodelay(true);
+        })
+    });
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_service(service.into_server())
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await?;
+    Ok(())
+}
+
+/// A gRPC channel to the service inside this process; no socket is used. Needs a tokio runtime;
+/// the server ends when the channel and its clones are gone.
+pub fn connect_in_memory(service: P4RuntimeService) -> Channel {
+    let (connections, incoming) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let server = Server::builder().add_service(service.into_server());
+        if let Err(error) = server
+            .serve_with_incoming(ReceiverStream::new(incoming))
+            .await
+        {
+            tracing::error!(%error, "the in-memory P4Runtime server failed");
+        }
+    });
+    // The address is never looked up: the connector ignores it.
+    Endpoint::from_static("http://in-memory")
+        .connect_with_connector_lazy(MemoryConnector { connections })
+}
+
+/// Makes a pipe for each connection.
+#[derive(Debug, Clone)]
+struct MemoryConnector {
+    connections: mpsc::Sender<io::Result<DuplexStream>>,
+}
+
+impl Service<Uri> for MemoryConnector {
+    type Response = TokioIo<DuplexStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connections = self.connections.clone();
+        Box::pin(async move {
+            let (near, far) = tokio::io::duplex(256 * 1024);
+            connections
+                .send(Ok(far))
+                .await
+                .map_err(|_| io::Error::new(io::ErrorKind::ConnectionRefused, "server is gone"))?;
+            Ok(TokioIo::new(near))
+        })
+    }
+}
