@@ -11,7 +11,7 @@ use offload::{
     wire,
 };
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::channel;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Endpoint, Server};
 
@@ -61,7 +61,7 @@ fn intent() -> Intent {
 async fn every_message_arrives_as_it_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (links, mut accepted) = unbounded_channel();
+    let (links, mut accepted) = channel(1);
     tokio::spawn(
         Server::builder()
             .add_service(wire::service(links))
@@ -176,7 +176,7 @@ async fn every_message_arrives_as_it_was_sent() {
 async fn a_controller_notices_that_the_broker_is_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (links, mut accepted) = unbounded_channel();
+    let (links, mut accepted) = channel(1);
     tokio::spawn(
         Server::builder()
             .add_service(wire::service(links))

@@ -10,7 +10,7 @@ mod proto {
     tonic::include_proto!("topicswitch.offload.v1");
 }
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Channel;
@@ -28,7 +28,7 @@ pub type Service = proto::offload_server::OffloadServer<Links>;
 
 /// The service that a broker offers: every controller that connects becomes a [`BrokerEnd`], sent to
 /// `links`.
-pub fn service(links: UnboundedSender<BrokerEnd>) -> Service {
+pub fn service(links: Sender<BrokerEnd>) -> Service {
     proto::offload_server::OffloadServer::new(Links { links })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
@@ -37,7 +37,7 @@ pub fn service(links: UnboundedSender<BrokerEnd>) -> Service {
 /// Turns gRPC streams into links.
 #[derive(Debug)]
 pub struct Links {
-    links: UnboundedSender<BrokerEnd>,
+    links: Sender<BrokerEnd>,
 }
 
 type Outgoing<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -57,6 +57,7 @@ impl proto::offload_server::Offload for Links {
                 tx: to_controller,
                 rx: incoming,
             })
+            .await
             .map_err(|_| Status::unavailable("the broker is shutting down"))?;
         tokio::spawn(pump(request.into_inner(), to_broker));
         let outgoing = UnboundedReceiverStream::new(outgoing)
