@@ -1,10 +1,20 @@
 //! The switch: a pipeline, its state, and the workers that move packets through it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption, Cache};
+use parking_lot::Mutex;
 
 use crate::bmv2::Pipeline;
 use crate::control::Control;
+use crate::exec::Random;
+use crate::state::{Instance, PortsDown, Snapshot};
+use crate::v1model::{Context, Drop, Scratch};
+
+/// The longest frame a switch carries.
+const MAX_FRAME: usize = 65_535;
 
 /// Bounds beyond which the control plane gets
 /// [`ControlError::Full`](crate::control::ControlError::Full). `None` is unbounded.
@@ -40,7 +50,12 @@ pub struct SwitchConfig {
 
 impl Default for SwitchConfig {
     fn default() -> Self {
-        SwitchConfig { seed: 0, digest_queue: 1024, max_passes: 1024, limits: Limits::default() }
+        SwitchConfig {
+            seed: 0,
+            digest_queue: 1024,
+            max_passes: 1024,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -95,56 +110,170 @@ impl<F: FnMut(u32, &[u8], &[u8])> Output for OutputFn<F> {
     }
 }
 
+/// One counter per reason, written by one worker and read by anyone.
+#[derive(Default)]
+struct WorkerStats {
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    emitted: AtomicU64,
+    emitted_bytes: AtomicU64,
+    no_pipeline: AtomicU64,
+    ingress: AtomicU64,
+    egress: AtomicU64,
+    no_group: AtomicU64,
+    no_session: AtomicU64,
+    too_many_passes: AtomicU64,
+    assert: AtomicU64,
+    too_long: AtomicU64,
+}
+
+/// Adds to a counter that has one writer.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(n),
+        Ordering::Relaxed,
+    );
+}
+
+type Wake = Box<dyn Fn() + Send + Sync>;
+
 /// A software switch. Shared: `Arc<Switch>`.
-pub struct Switch {}
+pub struct Switch {
+    config: SwitchConfig,
+    instance: Arc<ArcSwapOption<Instance>>,
+    ports: PortsDown,
+    workers: Mutex<Vec<Arc<WorkerStats>>>,
+    wake: ArcSwapOption<Wake>,
+}
 
 impl Switch {
     /// A switch without a pipeline: it drops everything.
     #[must_use]
     pub fn new(config: SwitchConfig) -> Arc<Switch> {
-        unimplemented!("{config:?}")
+        Arc::new(Switch {
+            config,
+            instance: Arc::default(),
+            ports: PortsDown::default(),
+            workers: Mutex::default(),
+            wake: ArcSwapOption::empty(),
+        })
     }
 
     /// Loads a pipeline. It replaces the old one between two packets and starts without any state:
     /// no entries but the program's own, no groups, no sessions, counters and registers zero.
     pub fn load(&self, pipeline: Arc<Pipeline>) -> Control {
-        unimplemented!("{pipeline:?}")
+        let SwitchConfig {
+            digest_queue,
+            limits,
+            ..
+        } = &self.config;
+        let instance = Arc::new(Instance::new(pipeline, *digest_queue, limits.clone()));
+        self.instance.store(Some(instance.clone()));
+        Control { instance }
     }
 
     /// The control plane of the pipeline that runs now, if there is one.
     #[must_use]
     pub fn control(&self) -> Option<Control> {
-        unimplemented!()
+        self.instance
+            .load_full()
+            .map(|instance| Control { instance })
     }
 
     /// A worker: one per thread that moves packets. Frames of one flow that must stay in order go
     /// through one worker.
     #[must_use]
     pub fn worker(self: &Arc<Self>) -> Worker {
-        unimplemented!()
+        let stats = Arc::<WorkerStats>::default();
+        let mut workers = self.workers.lock();
+        let seed = self.config.seed.wrapping_add(workers.len() as u64);
+        workers.push(stats.clone());
+        Worker {
+            switch: self.clone(),
+            instance: Cache::new(self.instance.clone()),
+            loaded: None,
+            stats,
+            seed,
+        }
     }
 
     /// Is called, on the packet's thread, after a digest message was queued; it must not block.
     /// There is one: a later one replaces it.
     pub fn on_digest(&self, wake: impl Fn() + Send + Sync + 'static) {
-        let _ = wake;
+        self.wake.store(Some(Arc::new(Box::new(wake))));
     }
 
-    /// Says that a port is up or down (all are up at first): members of action selector groups
-    /// that watch a port that is down are skipped.
+    /// Says that a port (up to 4095) is up or down (all are up at first): members of action
+    /// selector groups that watch a port that is down are skipped.
     pub fn set_port_up(&self, port: u32, up: bool) {
-        let _ = (port, up);
+        self.ports.set(port, !up);
     }
 
     /// Sums over all workers.
     #[must_use]
     pub fn stats(&self) -> SwitchStats {
-        unimplemented!()
+        let workers = self.workers.lock();
+        let sum = |counter: fn(&WorkerStats) -> &AtomicU64| {
+            workers
+                .iter()
+                .map(|worker| counter(worker).load(Ordering::Relaxed))
+                .sum()
+        };
+        SwitchStats {
+            received: sum(|w| &w.received),
+            received_bytes: sum(|w| &w.received_bytes),
+            emitted: sum(|w| &w.emitted),
+            emitted_bytes: sum(|w| &w.emitted_bytes),
+            dropped_no_pipeline: sum(|w| &w.no_pipeline),
+            dropped_ingress: sum(|w| &w.ingress),
+            dropped_egress: sum(|w| &w.egress),
+            dropped_no_group: sum(|w| &w.no_group),
+            dropped_no_session: sum(|w| &w.no_session),
+            dropped_too_many_passes: sum(|w| &w.too_many_passes),
+            dropped_assert: sum(|w| &w.assert),
+            dropped_too_long: sum(|w| &w.too_long),
+        }
+    }
+
+    fn digest_queued(&self) {
+        if let Some(wake) = self.wake.load().as_ref() {
+            wake();
+        }
     }
 }
 
+/// A pipeline in a worker: what its packets see, and what one packet needs.
+struct Loaded {
+    instance: Arc<Instance>,
+    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    scratch: Scratch,
+}
+
 /// Moves packets: everything one packet needs while it is in the switch, reused for the next.
-pub struct Worker {}
+pub struct Worker {
+    switch: Arc<Switch>,
+    instance: Cache<Arc<ArcSwapOption<Instance>>, Option<Arc<Instance>>>,
+    loaded: Option<Loaded>,
+    stats: Arc<WorkerStats>,
+    seed: u64,
+}
+
+/// Counts what passes through to the real output.
+struct Counted<'a, O> {
+    out: &'a mut O,
+    stats: &'a WorkerStats,
+}
+
+impl<O: Output> Output for Counted<'_, O> {
+    fn emit(&mut self, port: u32, head: &[u8], payload: &[u8]) {
+        add(&self.stats.emitted, 1);
+        add(
+            &self.stats.emitted_bytes,
+            (head.len() + payload.len()) as u64,
+        );
+        self.out.emit(port, head, payload);
+    }
+}
 
 impl Worker {
     /// Runs one frame to completion: every copy that leaves has left when this returns.
@@ -159,6 +288,55 @@ impl Worker {
         frame: &[u8],
         out: &mut impl Output,
     ) {
-        let _ = (now, ingress_port, frame, &out);
+        let stats = &*self.stats;
+        add(&stats.received, 1);
+        add(&stats.received_bytes, frame.len() as u64);
+        if frame.len() > MAX_FRAME {
+            return add(&stats.too_long, 1);
+        }
+        let Some(instance) = self.instance.load() else {
+            self.loaded = None;
+            return add(&stats.no_pipeline, 1);
+        };
+        let loaded = match &mut self.loaded {
+            Some(loaded) if Arc::ptr_eq(&loaded.instance, instance) => loaded,
+            loaded => loaded.insert(Loaded {
+                instance: instance.clone(),
+                snapshot: Cache::new(instance.published.clone()),
+                scratch: Scratch::new(&instance.pipeline.program, Random::new(self.seed)),
+            }),
+        };
+        let switch = &*self.switch;
+        let context = Context {
+            program: &loaded.instance.pipeline.program,
+            snapshot: loaded.snapshot.load(),
+            state: &loaded.instance.state,
+            ports: &switch.ports,
+            now: nanoseconds(now),
+            max_passes: switch.config.max_passes,
+            on_digest: &|| switch.digest_queued(),
+        };
+        let mut out = Counted { out, stats };
+        let mut dropped = |reason| {
+            add(
+                match reason {
+                    Drop::Ingress => &stats.ingress,
+                    Drop::Egress => &stats.egress,
+                    Drop::NoGroup => &stats.no_group,
+                    Drop::NoSession => &stats.no_session,
+                    Drop::TooManyPasses => &stats.too_many_passes,
+                    Drop::Assert => &stats.assert,
+                },
+                1,
+            );
+        };
+        loaded
+            .scratch
+            .process(&context, ingress_port, frame, &mut out, &mut dropped);
     }
+}
+
+/// Time in nanoseconds; it ends after 584 years.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

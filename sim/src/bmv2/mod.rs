@@ -1,48 +1,66 @@
-//! Pipelines from p4c's BMv2 JSON.
+//! Pipelines from p4c's BMv2 JSON: reading the document and lowering it to a program.
+
+mod json;
+mod lower;
+
+use std::fmt;
+
+pub use json::LoadError;
 
 use crate::control::{
     ActionHandle, ActionInfo, CounterHandle, CounterInfo, DigestHandle, DigestInfo, MeterHandle,
     MeterInfo, ProfileHandle, ProfileInfo, RegisterHandle, RegisterInfo, TableHandle, TableInfo,
     ValueSetHandle, ValueSetInfo,
 };
-
-/// Why a BMv2 JSON document cannot be run: where, and what is wrong there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {reason}")]
-pub struct LoadError {
-    /// Where in the document, e.g. `pipelines[0].tables[3].key[1].match_type`.
-    pub path: String,
-    /// What is wrong there.
-    pub reason: String,
-}
+use crate::program::Program;
 
 /// A program, ready to run: immutable, shared by all workers.
-#[derive(Debug)]
-pub struct Pipeline {}
+pub struct Pipeline {
+    pub(crate) program: Program,
+    infos: lower::Infos,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("tables", &self.infos.tables.len())
+            .field("actions", &self.infos.actions.len())
+            .finish_non_exhaustive()
+    }
+}
 
 macro_rules! lookup {
     ($($one:ident $all:ident $info_of:ident $handle:ident $info:ident $what:literal;)*) => {$(
         #[doc = concat!("The ", $what, " with this full name.")]
         #[must_use]
         pub fn $one(&self, name: &str) -> Option<$handle> {
-            unimplemented!("{name}")
+            let at = self.infos.$all.iter().position(|info| info.name == name)?;
+            Some($handle(at as u32))
         }
         #[doc = concat!("Every ", $what, " with its handle.")]
         pub fn $all(&self) -> impl Iterator<Item = ($handle, &$info)> {
-            std::iter::empty()
+            self.infos.$all.iter().enumerate().map(|(i, info)| ($handle(i as u32), info))
         }
-        #[doc = concat!("What a ", $what, " is. The handle must be of this pipeline.")]
+        #[doc = concat!("What a ", $what, " is. The handle must be of this pipeline: this panics ",
+            "for a handle beyond the last of this one.")]
         #[must_use]
         pub fn $info_of(&self, handle: $handle) -> &$info {
-            unimplemented!("{handle:?}")
+            &self.infos.$all[handle.index()]
         }
     )*};
 }
 
 impl Pipeline {
-    /// Reads a BMv2 JSON document (v1model) and lowers it.
+    /// Reads a BMv2 JSON document (format 2.x, as `p4c-bm2-ss` writes it for v1model) and lowers
+    /// it. What the document says wrongly, or what this target does not do, is an error that
+    /// names the place.
     pub fn load(json: &[u8]) -> Result<Pipeline, LoadError> {
-        unimplemented!("{json:?}")
+        let document = serde_json::from_slice(json).map_err(|error| LoadError {
+            path: format!("line {}, column {}", error.line(), error.column()),
+            reason: format!("not a JSON document: {error}"),
+        })?;
+        let (program, infos) = lower::lower(&json::At::root(&document))?;
+        Ok(Pipeline { program, infos })
     }
 
     lookup! {

@@ -61,7 +61,10 @@ impl TableInfo {
     /// The action of this table with this full name.
     #[must_use]
     pub fn action(&self, name: &str) -> Option<ActionHandle> {
-        self.actions.iter().find(|(n, _)| n == name).map(|&(_, handle)| handle)
+        self.actions
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|&(_, handle)| handle)
     }
 }
 

@@ -40,6 +40,7 @@
 
 mod error;
 mod info;
+pub(crate) mod key;
 mod read;
 mod types;
 mod write;

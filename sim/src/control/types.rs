@@ -88,8 +88,14 @@ impl EntryKey {
     /// The key of an entry whose keys are all exact.
     #[must_use]
     pub fn exact<'a, I: IntoIterator<Item = &'a [u8]>>(values: I) -> Self {
-        let matches = values.into_iter().map(|v| MatchValue::Exact(v.to_vec())).collect();
-        EntryKey { matches, priority: 0 }
+        let matches = values
+            .into_iter()
+            .map(|v| MatchValue::Exact(v.to_vec()))
+            .collect();
+        EntryKey {
+            matches,
+            priority: 0,
+        }
     }
 }
 
@@ -106,7 +112,10 @@ impl ActionCall {
     /// The action with these arguments.
     #[must_use]
     pub fn new<'a, I: IntoIterator<Item = &'a [u8]>>(action: ActionHandle, params: I) -> Self {
-        ActionCall { action, params: params.into_iter().map(<[u8]>::to_vec).collect() }
+        ActionCall {
+            action,
+            params: params.into_iter().map(<[u8]>::to_vec).collect(),
+        }
     }
 }
 
@@ -141,7 +150,12 @@ impl TableEntry {
     /// An entry without idle timeout and metadata.
     #[must_use]
     pub fn new(key: EntryKey, action: TableAction) -> Self {
-        TableEntry { key, action, idle_timeout: Duration::ZERO, metadata: Vec::new() }
+        TableEntry {
+            key,
+            action,
+            idle_timeout: Duration::ZERO,
+            metadata: Vec::new(),
+        }
     }
 }
 
@@ -170,7 +184,7 @@ pub struct ProfileGroup {
 pub struct CounterData {
     /// Packets.
     pub packets: u64,
-    /// Bytes, as `standard_metadata.packet_length` counts them.
+    /// Bytes of the frames as they arrived.
     pub bytes: u64,
 }
 

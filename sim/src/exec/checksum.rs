@@ -1,0 +1,107 @@
+//! Calculations over fields: hashes and checksums.
+
+use super::bits;
+use super::deparser::append_header;
+use super::interpreter::{Flow, Machine};
+use crate::externs::hash;
+use crate::program::{Calculation, CalculationInput, Checksum};
+
+/// Gathers the inputs of a calculation into `buffer` and hashes them. Fields of invalid headers
+/// are left out.
+pub(crate) fn calculate(
+    program: &crate::program::Program,
+    calculation: &Calculation,
+    phv: &[u64],
+    payload: &[u8],
+    buffer: &mut Vec<u8>,
+) -> u64 {
+    buffer.clear();
+    let mut at = 0;
+    let mut append = |buffer: &mut Vec<u8>, width: u32, words: &[u64]| {
+        buffer.resize((at + width as usize).div_ceil(8), 0);
+        match words {
+            [word] => bits::write(buffer, at, width, *word),
+            words => bits::write_words(buffer, at, width, words),
+        }
+        at += width as usize;
+    };
+    for input in &calculation.inputs {
+        match input {
+            CalculationInput::Field { span, width, valid } => {
+                if phv[*valid as usize] != 0 {
+                    append(buffer, *width, &phv[span.range()]);
+                }
+            }
+            CalculationInput::Constant { words, width } => append(buffer, *width, words),
+            CalculationInput::Varbit { loc, valid } => {
+                if phv[*valid as usize] != 0 {
+                    let bytes = (phv[*loc as usize] / 8) as usize;
+                    for i in 0..bytes {
+                        let word = phv[*loc as usize + 1 + i / 8];
+                        append(buffer, 8, &[u64::from(word.to_be_bytes()[i % 8])]);
+                    }
+                }
+            }
+            CalculationInput::Header(index) => {
+                let header = &program.headers[*index as usize];
+                if phv[header.valid as usize] != 0 {
+                    let mut bytes = Vec::new();
+                    append_header(header, phv, &mut bytes);
+                    for byte in bytes {
+                        append(buffer, 8, &[u64::from(byte)]);
+                    }
+                }
+            }
+        }
+    }
+    if calculation.payload {
+        buffer.extend_from_slice(payload);
+    }
+    hash::hash(calculation.algorithm, buffer)
+}
+
+fn applies(machine: &mut Machine<'_>, checksum: &Checksum) -> bool {
+    match checksum.condition {
+        None => true,
+        Some((pc, word)) => {
+            matches!(machine.run(pc), Flow::Done) && machine.phv[word as usize] != 0
+        }
+    }
+}
+
+fn value(machine: &mut Machine<'_>, checksum: &Checksum) -> u64 {
+    let program = machine.program;
+    let calculation = &program.calculations[checksum.calculation as usize];
+    let mut payload = machine
+        .data
+        .get(machine.packet.cursor..)
+        .unwrap_or_default();
+    if let Some(limit) = machine.packet.limit {
+        payload = &payload[..payload.len().min(limit)];
+    }
+    let sum = calculate(program, calculation, machine.phv, payload, machine.buffer);
+    sum & (u64::MAX >> (64 - checksum.width))
+}
+
+/// Updates the checksums of the program, in its order.
+pub(crate) fn update_checksums(machine: &mut Machine<'_>) {
+    let program = machine.program;
+    for checksum in program.checksums.iter().filter(|checksum| checksum.update) {
+        if applies(machine, checksum) {
+            let sum = value(machine, checksum);
+            machine.phv[checksum.target as usize] = sum;
+        }
+    }
+}
+
+/// Whether all checksums to be verified are right. One whose header is invalid is.
+pub(crate) fn verify_checksums(machine: &mut Machine<'_>) -> bool {
+    let program = machine.program;
+    let mut right = true;
+    for checksum in program.checksums.iter().filter(|checksum| checksum.verify) {
+        if machine.phv[checksum.valid as usize] != 0 && applies(machine, checksum) {
+            right &= value(machine, checksum) == machine.phv[checksum.target as usize];
+        }
+    }
+    right
+}

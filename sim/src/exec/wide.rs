@@ -1,0 +1,170 @@
+//! Values of more than 64 bits: two's complement, words least significant first.
+
+use crate::program::{MAX_WIDE_WORDS, WideKind, WideOp, WideSource};
+
+type Buffer = [u64; MAX_WIDE_WORDS];
+
+/// A source extended to `n` words.
+fn load(phv: &[u64], source: WideSource, n: usize, out: &mut Buffer) {
+    let words = &phv[source.span.range()];
+    let copied = words.len().min(n);
+    out[..copied].copy_from_slice(&words[..copied]);
+    let negative = source.signed && words.last().is_some_and(|word| word >> 63 == 1);
+    out[copied..n].fill(if negative { u64::MAX } else { 0 });
+}
+
+/// `a < b`, signed.
+fn less(a: &[u64], b: &[u64]) -> bool {
+    let top = |words: &[u64]| words.last().map_or(0, |word| *word as i64);
+    match top(a).cmp(&top(b)) {
+        std::cmp::Ordering::Equal => a.iter().rev().lt(b.iter().rev()),
+        order => order.is_lt(),
+    }
+}
+
+/// Keeps the low `bits`, and extends them.
+fn extend(words: &mut [u64], bits: usize, signed: bool) {
+    let negative = signed
+        && words
+            .get((bits - 1) / 64)
+            .is_some_and(|word| word >> ((bits - 1) % 64) & 1 == 1);
+    for (i, word) in words.iter_mut().enumerate() {
+        let low = i * 64;
+        let fill = if negative { u64::MAX } else { 0 };
+        if low >= bits {
+            *word = fill;
+        } else if bits - low < 64 {
+            let mask = u64::MAX >> (64 - (bits - low));
+            *word = *word & mask | fill & !mask;
+        }
+    }
+}
+
+pub(super) fn run(phv: &mut [u64], op: &WideOp) {
+    let (mut a, mut b, mut r): (Buffer, Buffer, Buffer) = (
+        [0; MAX_WIDE_WORDS],
+        [0; MAX_WIDE_WORDS],
+        [0; MAX_WIDE_WORDS],
+    );
+    let sources = op.a.span.words.max(op.b.span.words) as usize;
+    // Comparisons and limits look at the whole of both, with a word for the sign.
+    let n = match op.kind {
+        WideKind::Eq
+        | WideKind::Lt
+        | WideKind::Le
+        | WideKind::ClampU
+        | WideKind::ClampS
+        | WideKind::Shr => (sources.max(op.d.words as usize) + 1).min(MAX_WIDE_WORDS),
+        _ => op.d.words as usize,
+    };
+    load(phv, op.a, n, &mut a);
+    let by = op.b.span.loc as usize;
+    match op.kind {
+        WideKind::And | WideKind::Or | WideKind::Xor | WideKind::Add | WideKind::Sub => {
+            load(phv, op.b, n, &mut b);
+            let mut carry = false;
+            for i in 0..n {
+                r[i] = match op.kind {
+                    WideKind::And => a[i] & b[i],
+                    WideKind::Or => a[i] | b[i],
+                    WideKind::Xor => a[i] ^ b[i],
+                    WideKind::Add => {
+                        let (sum, c1) = a[i].overflowing_add(b[i]);
+                        let (sum, c2) = sum.overflowing_add(u64::from(carry));
+                        carry = c1 | c2;
+                        sum
+                    }
+                    _ => {
+                        let (sum, c1) = a[i].overflowing_sub(b[i]);
+                        let (sum, c2) = sum.overflowing_sub(u64::from(carry));
+                        carry = c1 | c2;
+                        sum
+                    }
+                };
+            }
+        }
+        WideKind::Mul => {
+            load(phv, op.b, n, &mut b);
+            for i in 0..n {
+                let mut carry = 0u128;
+                for j in 0..n - i {
+                    let sum = u128::from(a[i]) * u128::from(b[j]) + u128::from(r[i + j]) + carry;
+                    r[i + j] = sum as u64;
+                    carry = sum >> 64;
+                }
+            }
+        }
+        WideKind::Not => {
+            for i in 0..n {
+                r[i] = !a[i];
+            }
+        }
+        WideKind::Shl | WideKind::Shr => {
+            let by = phv[by];
+            let (skip, by) = (
+                usize::try_from(by / 64).unwrap_or(usize::MAX),
+                (by % 64) as u32,
+            );
+            let fill = if a[n - 1] >> 63 == 1 { u64::MAX } else { 0 };
+            let word = |i: Option<usize>, outside: u64| match i {
+                Some(i) if i < n => a[i],
+                _ => outside,
+            };
+            for i in 0..n {
+                let (low, high) = if op.kind == WideKind::Shl {
+                    let i = i.checked_sub(skip);
+                    (word(i.and_then(|i| i.checked_sub(1)), 0), word(i, 0))
+                } else {
+                    let i = i.checked_add(skip);
+                    (word(i, fill), word(i.and_then(|i| i.checked_add(1)), fill))
+                };
+                let both = u128::from(high) << 64 | u128::from(low);
+                r[i] = match op.kind {
+                    WideKind::Shl => (both << by >> 64) as u64,
+                    _ => (both >> by) as u64,
+                };
+            }
+        }
+        WideKind::Eq | WideKind::Lt | WideKind::Le => {
+            load(phv, op.b, n, &mut b);
+            r[0] = u64::from(match op.kind {
+                WideKind::Eq => a[..n] == b[..n],
+                WideKind::Lt => less(&a[..n], &b[..n]),
+                _ => !less(&b[..n], &a[..n]),
+            });
+        }
+        WideKind::Zext | WideKind::Sext => {
+            r = a;
+            extend(&mut r[..n], by.max(1), op.kind == WideKind::Sext);
+        }
+        WideKind::ClampU | WideKind::ClampS => {
+            let signed = op.kind == WideKind::ClampS;
+            let mut high = [u64::MAX; MAX_WIDE_WORDS];
+            extend(
+                &mut high[..n],
+                if signed { by.max(2) - 1 } else { by.max(1) },
+                false,
+            );
+            let mut low = [0; MAX_WIDE_WORDS];
+            if signed {
+                for i in 0..n {
+                    low[i] = !high[i];
+                }
+            }
+            r = if less(&a[..n], &low[..n]) {
+                low
+            } else if less(&high[..n], &a[..n]) {
+                high
+            } else {
+                a
+            };
+        }
+        WideKind::Select => {
+            load(phv, op.b, n, &mut b);
+            r = if phv[op.c as usize] != 0 { a } else { b };
+        }
+    }
+    let d = op.d.range();
+    let words = d.len();
+    phv[d].copy_from_slice(&r[..words]);
+}

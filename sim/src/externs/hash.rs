@@ -1,0 +1,155 @@
+//! Hash algorithms, with the parameters that simple_switch gives them.
+
+use crate::program::Algorithm;
+
+/// Hashes a byte string.
+pub(crate) fn hash(algorithm: Algorithm, bytes: &[u8]) -> u64 {
+    match algorithm {
+        Algorithm::Csum16 => u64::from(csum16(bytes)),
+        Algorithm::Crc16 => u64::from(crc16(bytes)),
+        Algorithm::Crc32 => u64::from(crc32(bytes)),
+        Algorithm::CrcCcitt => u64::from(crc_ccitt(bytes)),
+        Algorithm::Identity => bytes
+            .iter()
+            .take(8)
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+        Algorithm::Xor16 => xor(bytes, 2),
+        Algorithm::Xor32 => xor(bytes, 4),
+    }
+}
+
+/// The Internet checksum (RFC 1071); an odd length counts as if a zero byte followed.
+fn csum16(bytes: &[u8]) -> u16 {
+    let mut sum = 0u64;
+    let mut words = bytes.chunks_exact(4);
+    for word in &mut words {
+        sum += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
+    }
+    for pair in words.remainder().chunks(2) {
+        sum += u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u64::from(*low));
+    }
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    !(sum as u16)
+}
+
+/// CRC-16/ARC: polynomial 0x8005, reflected.
+fn crc16(bytes: &[u8]) -> u16 {
+    const TABLE: [u16; 256] = {
+        let mut table = [0; 256];
+        let mut i = 0;
+        while i < 256 {
+            let mut crc = i as u16;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 1 == 1 {
+                    crc >> 1 ^ 0xA001
+                } else {
+                    crc >> 1
+                };
+                bit += 1;
+            }
+            table[i] = crc;
+            i += 1;
+        }
+        table
+    };
+    bytes.iter().fold(0, |crc, byte| {
+        crc >> 8 ^ TABLE[usize::from(crc as u8 ^ byte)]
+    })
+}
+
+/// CRC-32 (IEEE 802.3): polynomial 0x04C11DB7, reflected.
+fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut i = 0;
+        while i < 256 {
+            let mut crc = i as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 1 == 1 {
+                    crc >> 1 ^ 0xEDB8_8320
+                } else {
+                    crc >> 1
+                };
+                bit += 1;
+            }
+            table[i] = crc;
+            i += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0, |crc, byte| {
+        crc >> 8 ^ TABLE[usize::from(crc as u8 ^ byte)]
+    })
+}
+
+/// CRC-16/CCITT-FALSE: polynomial 0x1021, initially 0xFFFF, not reflected.
+fn crc_ccitt(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0xffff, |mut crc, byte| {
+        crc ^= u16::from(*byte) << 8;
+        for _ in 0..8 {
+            crc = if crc >> 15 == 1 {
+                crc << 1 ^ 0x1021
+            } else {
+                crc << 1
+            };
+        }
+        crc
+    })
+}
+
+/// Exclusive or of all groups of `n` bytes; zeros follow an incomplete one.
+fn xor(bytes: &[u8], n: usize) -> u64 {
+    bytes.chunks(n).fold(0, |value, chunk| {
+        let group = chunk
+            .iter()
+            .fold(0, |group, byte| group << 8 | u64::from(*byte));
+        value ^ group << (8 * (n - chunk.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The check value of every CRC catalogue.
+    const CHECK: &[u8] = b"123456789";
+
+    #[test]
+    fn crcs_have_their_published_check_values() {
+        assert_eq!(hash(Algorithm::Crc16, CHECK), 0xBB3D);
+        assert_eq!(hash(Algorithm::Crc32, CHECK), 0xCBF4_3926);
+        assert_eq!(hash(Algorithm::CrcCcitt, CHECK), 0x29B1);
+    }
+
+    #[test]
+    fn the_internet_checksum_agrees_with_rfc_1071() {
+        // §3: the sum of these is 0xddf2.
+        let example = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(hash(Algorithm::Csum16, &example), u64::from(!0xddf2u16));
+        assert_eq!(hash(Algorithm::Csum16, &[]), 0xffff);
+        let odd = hash(Algorithm::Csum16, &[0x12, 0x34, 0x56]);
+        assert_eq!(odd, hash(Algorithm::Csum16, &[0x12, 0x34, 0x56, 0x00]));
+    }
+
+    #[test]
+    fn identity_takes_the_first_eight_bytes() {
+        assert_eq!(hash(Algorithm::Identity, &[1, 2]), 0x0102);
+        assert_eq!(
+            hash(Algorithm::Identity, &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            0x0102_0304_0506_0708
+        );
+    }
+
+    #[test]
+    fn xor_pads_the_last_group_with_zeros_behind() {
+        assert_eq!(hash(Algorithm::Xor16, &[0x12, 0x34, 0xff]), 0x1234 ^ 0xff00);
+        assert_eq!(
+            hash(Algorithm::Xor32, &[1, 2, 3, 4, 5]),
+            0x0102_0304 ^ 0x0500_0000
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Meters: the two rate three colour marker of RFC 2698, colour-blind.
+
+use parking_lot::Mutex;
+
+use crate::control::MeterConfig;
+
+/// Colours, as v1model numbers them.
+pub(crate) const GREEN: u64 = 0;
+/// Over the committed rate.
+pub(crate) const YELLOW: u64 = 1;
+/// Over the peak rate.
+pub(crate) const RED: u64 = 2;
+
+/// A token is divided into so many parts, so that a rate of one per second makes one part each
+/// nanosecond and nothing is rounded.
+const PARTS: u128 = 1_000_000_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Buckets {
+    config: MeterConfig,
+    /// Nanoseconds; `None` until the first packet.
+    updated: Option<u64>,
+    committed: u128,
+    peak: u128,
+}
+
+/// One meter. Without a configuration everything is green.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    configured: std::sync::atomic::AtomicBool,
+    buckets: Mutex<Option<Buckets>>,
+}
+
+impl Meter {
+    pub(crate) fn config(&self) -> Option<MeterConfig> {
+        self.buckets.lock().map(|buckets| buckets.config)
+    }
+
+    /// Configures the meter: both buckets are full.
+    pub(crate) fn configure(&self, config: Option<MeterConfig>) {
+        let mut buckets = self.buckets.lock();
+        *buckets = config.map(|config| Buckets {
+            config,
+            updated: None,
+            committed: u128::from(config.cburst) * PARTS,
+            peak: u128::from(config.pburst) * PARTS,
+        });
+        self.configured
+            .store(buckets.is_some(), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The colour of a packet of so many units (bytes, or 1).
+    #[inline]
+    pub(crate) fn execute(&self, now: u64, units: u64) -> u64 {
+        if !self.configured.load(std::sync::atomic::Ordering::Relaxed) {
+            return GREEN;
+        }
+        self.buckets
+            .lock()
+            .as_mut()
+            .map_or(GREEN, |buckets| buckets.execute(now, units))
+    }
+}
+
+impl Buckets {
+    fn execute(&mut self, now: u64, units: u64) -> u64 {
+        let elapsed = u128::from(now.saturating_sub(self.updated.unwrap_or(now)));
+        self.updated = Some(self.updated.map_or(now, |updated| updated.max(now)));
+        let fill = |level: u128, rate: u64, burst: u64| {
+            (level + elapsed * u128::from(rate)).min(u128::from(burst) * PARTS)
+        };
+        let config = self.config;
+        self.peak = fill(self.peak, config.pir, config.pburst);
+        self.committed = fill(self.committed, config.cir, config.cburst);
+        let cost = u128::from(units) * PARTS;
+        if self.peak < cost {
+            return RED;
+        }
+        self.peak -= cost;
+        if self.committed < cost {
+            return YELLOW;
+        }
+        self.committed -= cost;
+        GREEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn meter(cir: u64, cburst: u64, pir: u64, pburst: u64) -> Meter {
+        let meter = Meter::default();
+        meter.configure(Some(MeterConfig {
+            cir,
+            cburst,
+            pir,
+            pburst,
+        }));
+        meter
+    }
+
+    #[test]
+    fn without_a_configuration_everything_is_green() {
+        let meter = Meter::default();
+        assert_eq!(meter.execute(0, u64::MAX), GREEN);
+        assert_eq!(meter.config(), None);
+    }
+
+    #[test]
+    fn a_burst_is_green_then_yellow_then_red() {
+        let meter = meter(1, 2, 1, 5);
+        let colors: Vec<u64> = (0..7).map(|_| meter.execute(0, 1)).collect();
+        assert_eq!(colors, [GREEN, GREEN, YELLOW, YELLOW, YELLOW, RED, RED]);
+    }
+
+    #[test]
+    fn tokens_come_back_at_the_configured_rates_and_never_exceed_the_burst() {
+        let meter = meter(10, 10, 20, 20);
+        assert_eq!(meter.execute(0, 10), GREEN);
+        assert_eq!(meter.execute(0, 10), YELLOW);
+        assert_eq!(meter.execute(0, 1), RED);
+        // A tenth of a second: one committed token, two of the peak.
+        assert_eq!(meter.execute(SECOND / 10, 1), GREEN);
+        assert_eq!(meter.execute(SECOND / 10, 1), YELLOW);
+        assert_eq!(meter.execute(SECOND / 10, 1), RED);
+        // An hour fills the buckets and no more.
+        assert_eq!(meter.execute(3600 * SECOND, 11), YELLOW);
+        assert_eq!(meter.execute(3600 * SECOND, 10), RED);
+        assert_eq!(meter.execute(3600 * SECOND, 9), GREEN);
+    }
+
+    #[test]
+    fn a_rate_below_one_token_a_packet_is_not_rounded_away() {
+        let meter = meter(1, 1, 1, 1);
+        assert_eq!(meter.execute(0, 1), GREEN);
+        for i in 1..10 {
+            assert_eq!(meter.execute(i * SECOND / 10, 1), RED);
+        }
+        assert_eq!(meter.execute(SECOND, 1), GREEN);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_takes_nothing_away() {
+        let meter = meter(1, 1, 1, 1);
+        assert_eq!(meter.execute(SECOND, 1), GREEN);
+        assert_eq!(meter.execute(0, 1), RED);
+        assert_eq!(meter.execute(2 * SECOND, 1), GREEN);
+    }
+}
