@@ -36,11 +36,12 @@ const bit<16> PUBLISH_SHORT_HEADER = 7;
 const bit<16> PUBLISH_LONG_HEADER  = 9;
 const bit<16> UDP_HEADER           = 8;
 const bit<16> IPV4_HEADER          = 20;
+const bit<32> ETHERNET_HEADER      = 14;
 const bit<16> PUBACK_LENGTH        = 7;
 
 // ---- The broker copy's tag --------------------------------------------------------------------
 
-// A forwarder encapsulation (MQTT-SN 1.2 §5.4.28) whose Wireless Node Id is the tag.
+// A forwarder encapsulation (MQTT-SN 1.2 §5.5) whose Wireless Node Id is the tag.
 const bit<16> TAG_MAGIC   = 0x5453;
 const bit<8>  TAG_VERSION = 1;
 const bit<8>  TAG_LENGTH_8  = 14;
@@ -78,7 +79,7 @@ const bit<16> IN_LEASE  = 2;  // the answer to OUT_LEASE
 const bit<32> PATH_OFFLOADED           = 0;
 const bit<32> PATH_NOT_PUBLISH         = 1;   // any other message, or a PUBLISH that does not parse
 const bit<32> PATH_NO_LEASE            = 2;
-const bit<32> PATH_LENGTH              = 3;   // Length differs from the UDP payload's
+const bit<32> PATH_LENGTH              = 3;   // Length, UDP, IPv4 and the frame contradict each other
 const bit<32> PATH_QOS2_OR_DUP         = 4;
 const bit<32> PATH_CHECKSUM            = 5;   // would be acknowledged, but its checksum is wrong
 const bit<32> PATH_UNKNOWN_PUBLICATION = 6;

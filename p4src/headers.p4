@@ -63,7 +63,7 @@ header puback_h {
     bit<8>  return_code;
 }
 
-// MQTT-SN 1.2 §5.4.28, as far as needed to see whether a client forges our tag.
+// MQTT-SN 1.2 §5.5, as far as needed to see whether a client forges our tag.
 header encapsulation_h {
     bit<8>  length;
     bit<8>  msg_type;

@@ -289,6 +289,9 @@ control MqttsnIngress(inout headers_t hdr,
                     meta.path = PATH_NO_LEASE;
                 } else if (mqttsn_length + UDP_HEADER != hdr.udp.length
                            || hdr.udp.length + IPV4_HEADER != hdr.ipv4.total_length
+                           || hdr.ipv4.total_length < IPV4_HEADER  // the sum above wrapped
+                           || standard_metadata.packet_length
+                                < ETHERNET_HEADER + (bit<32>)hdr.ipv4.total_length
                            || (hdr.mqttsn_long.isValid() && mqttsn_length < PUBLISH_LONG_HEADER)) {
                     meta.path = PATH_LENGTH;
                 } else if (qos == QOS_2 || hdr.publish.flags[7:7] == 1) {
@@ -317,7 +320,8 @@ control MqttsnIngress(inout headers_t hdr,
                             meta.path = PATH_OFFLOADED;
                         } else if (meta.group == 0) {
                             meta.path = PATH_COPY_ONLY;
-                        } else if (hdr.ipv4.total_length + TAG_LENGTH_16 > meta.max_length) {
+                        } else if ((bit<32>)hdr.ipv4.total_length + (bit<32>)TAG_LENGTH_16
+                                   > (bit<32>)meta.max_length) {
                             meta.path = PATH_TOO_LONG;
                         } else {
                             meta.path = PATH_OFFLOADED;
