@@ -1,0 +1,156 @@
+//! Network namespaces, veth pairs between them, and raw access to an interface.
+//!
+//! A namespace has no name that could collide or be left behind: it lives as long as somebody
+//! holds it open or runs in it, so that nothing remains even of a killed test.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::panic::resume_unwind;
+use std::process::Command;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns, unshare};
+use sim::ports::{AfPacketPort, Batch, Port};
+
+/// A network namespace.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+}
+
+/// Whether this process may make network namespaces and has the tool to configure them.
+pub fn available() -> bool {
+    crate::on_path("ip").is_some() && Namespace::new().is_ok()
+}
+
+impl Namespace {
+    /// A new namespace with `lo` up and without IPv6, which would talk unasked.
+    ///
+    /// # Errors
+    /// The system's: it takes the rights of root.
+    pub fn new() -> std::io::Result<Self> {
+        let file = on_thread(|| -> std::io::Result<File> {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        })?;
+        let namespace = Namespace { file };
+        namespace.run(|| -> std::io::Result<()> {
+            for kind in ["all", "default"] {
+                let switch = format!("/proc/sys/net/ipv6/conf/{kind}/disable_ipv6");
+                match std::fs::write(switch, "1") {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        })?;
+        namespace.ip("link set lo up");
+        Ok(namespace)
+    }
+
+    /// Runs `work` on a thread in the namespace. Sockets made and processes started there stay in
+    /// the namespace.
+    ///
+    /// # Panics
+    /// As `work` does, or when the namespace cannot be entered.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        on_thread(|| {
+            setns(&self.file, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+            work()
+        })
+    }
+
+    /// Runs `ip` with these arguments in the namespace.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ip(&self, arguments: &str) {
+        let output = self.run(|| {
+            Command::new("ip")
+                .args(arguments.split_whitespace())
+                .output()
+        });
+        let output = output.expect("ip is on PATH");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ip {arguments}: {message}");
+    }
+
+    /// Connects `name` here to `other_name` in `other` (which may be this one), both up.
+    ///
+    /// # Panics
+    /// When `ip` fails.
+    pub fn veth(&self, name: &str, other: &Namespace, other_name: &str) {
+        let other_file = format!("/proc/{}/fd/{}", std::process::id(), other.file.as_raw_fd());
+        self.ip(&format!(
+            "link add {name} type veth peer name {other_name} netns {other_file}"
+        ));
+        self.ip(&format!("link set {name} up"));
+        other.ip(&format!("link set {other_name} up"));
+    }
+
+    /// Opens an interface for raw frames.
+    ///
+    /// # Panics
+    /// When there is no such interface.
+    pub fn open(&self, interface: &str) -> RawInterface {
+        let port = self.run(|| AfPacketPort::open(interface));
+        RawInterface {
+            port: port.expect("the interface is there"),
+            batch: Batch::new(64),
+            waiting: VecDeque::new(),
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own and gives back what it returned, or panics as it did.
+pub fn on_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(result) => result,
+        Err(panic) => resume_unwind(panic),
+    })
+}
+
+/// Raw frames of one interface.
+#[derive(Debug)]
+pub struct RawInterface {
+    port: AfPacketPort,
+    batch: Batch,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl RawInterface {
+    /// Sends a frame.
+    pub fn send(&mut self, frame: &[u8]) {
+        self.port.send(frame, &[]);
+        self.port.flush();
+    }
+
+    /// The next frame that arrives before the deadline.
+    ///
+    /// # Panics
+    /// When the interface is gone.
+    pub fn recv(&mut self, deadline: Instant) -> Option<Vec<u8>> {
+        loop {
+            if let Some(frame) = self.waiting.pop_front() {
+                return Some(frame);
+            }
+            self.batch.clear();
+            self.port
+                .receive(&mut self.batch)
+                .expect("the interface is there");
+            if !self.batch.is_empty() {
+                self.waiting.extend(self.batch.frames().map(<[u8]>::to_vec));
+                continue;
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut descriptors = [PollFd::new(self.port.wake_fd(), PollFlags::POLLIN)];
+            // An interrupted or late poll only means another look.
+            let _ = poll(&mut descriptors, left);
+        }
+    }
+}
