@@ -1,0 +1,469 @@
+//! From planned rows to writes: what goes into which batch, and what becomes of failures.
+//!
+//! A batch promises no order, so what must happen after something else is in a later batch:
+//!
+//! ```text
+//!   Prepare   INSERT and MODIFY what topics refer to: groups, subscribers, aliases, …
+//!   Retire    DELETE and MODIFY of topics and publications
+//!   Admit     INSERT of topics and publications
+//!             ── the revision is installed ──
+//!   Collect   after the drain time, DELETE what no row refers to any more
+//! ```
+//!
+//! Nothing is undone as such. A topic whose group or row could not be written leaves the plan (or
+//! waits for another attempt), and what was prepared for it alone is then garbage like any other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::constants::SESSION_COPY;
+use crate::installed::Installed;
+use crate::plan::Plan;
+use crate::tables::{Key, Value, subscriber, topic};
+
+/// What a write does with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// The row is new.
+    Insert,
+    /// The row is there and gets another value.
+    Modify,
+    /// The row goes.
+    Delete,
+}
+
+/// One row to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// What to do.
+    pub op: Op,
+    /// Which row.
+    pub key: Key,
+    /// Its value; none for [`Op::Delete`].
+    pub value: Option<Value>,
+}
+
+/// Why the switch did not take a row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code:?}: {message}")]
+pub struct RowError {
+    /// The canonical code.
+    pub code: tonic::Code,
+    /// What the switch said.
+    pub message: String,
+}
+
+/// A row that failed, for whoever is responsible for it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) update: Update,
+    pub(crate) error: RowError,
+    /// The table has no room.
+    pub(crate) full: bool,
+    /// In a row.
+    pub(crate) attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Prepare,
+    Retire,
+    Admit,
+    Collect,
+}
+
+#[derive(Debug)]
+struct Retry {
+    attempts: u32,
+    at: Instant,
+}
+
+/// What a step of [`Apply::next_batch`] came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Write this, and tell `done` what came of it.
+    Write(Vec<Update>),
+    /// What was planned is on the switch, but for rows that will be tried again.
+    Finished,
+    /// There is nothing to do now.
+    Rest,
+}
+
+/// The writing of one switch.
+#[derive(Debug)]
+pub(crate) struct Apply {
+    pub(crate) installed: Installed,
+    stage: Stage,
+    queue: VecDeque<Vec<Update>>,
+    in_flight: Option<Vec<Update>>,
+    /// Rows of the present round that are to be switched over once all is prepared.
+    switching: BTreeSet<Key>,
+    garbage: BTreeMap<Key, Instant>,
+    /// Rows that the switch did not take, and when to try again.
+    retries: HashMap<Key, Retry>,
+    batch: usize,
+    drain: Duration,
+    sizes: HashMap<&'static str, usize>,
+}
+
+impl Apply {
+    pub(crate) fn new(batch: usize, drain: Duration, sizes: HashMap<&'static str, usize>) -> Self {
+        Self {
+            installed: Installed::default(),
+            stage: Stage::Idle,
+            queue: VecDeque::new(),
+            in_flight: None,
+            switching: BTreeSet::new(),
+            garbage: BTreeMap::new(),
+            retries: HashMap::new(),
+            batch: batch.max(1),
+            drain,
+            sizes,
+        }
+    }
+
+    /// Whether a new round may begin.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle && self.in_flight.is_none()
+    }
+
+    /// Begins a round: whatever of the touched rows differs from the switch is written.
+    pub(crate) fn begin(&mut self, now: Instant, plan: &mut Plan) {
+        let mut prepare = Vec::new();
+        for key in plan.take_touched() {
+            let (wanted, there) = (plan.get(&key), self.installed.get(&key));
+            if wanted == there {
+                self.retries.remove(&key);
+                self.garbage.remove(&key);
+                continue;
+            }
+            match &key {
+                Key::Topic(_) | Key::Publication(_) | Key::OpenPublication(_) => {
+                    self.switching.insert(key);
+                }
+                _ if wanted.is_some() => {
+                    self.garbage.remove(&key);
+                    prepare.push(key);
+                }
+                Key::Group(_) | Key::Subscriber(_) => {
+                    self.garbage.entry(key).or_insert(now + self.drain);
+                }
+                Key::SubscriberAlias(alias) => {
+                    if plan.alias_is_stale(alias) {
+                        prepare.push(key);
+                    } else {
+                        self.garbage.entry(key).or_insert(now + self.drain);
+                    }
+                }
+                _ => {
+                    self.switching.insert(key);
+                }
+            }
+        }
+        let updates = prepare.iter().filter_map(|key| self.difference(plan, key));
+        let updates: Vec<Update> = updates.collect();
+        self.enqueue(updates);
+        self.stage = Stage::Prepare;
+    }
+
+    fn difference(&self, plan: &Plan, key: &Key) -> Option<Update> {
+        let (wanted, there) = (plan.get(key), self.installed.get(key));
+        let (op, value) = match (wanted, there) {
+            (None, None) => return None,
+            (Some(wanted), Some(there)) if wanted == there => return None,
+            (Some(wanted), Some(_)) => (Op::Modify, Some(wanted.clone())),
+            (Some(wanted), None) => (Op::Insert, Some(wanted.clone())),
+            (None, Some(_)) => (Op::Delete, None),
+        };
+        let key = *key;
+        Some(Update { op, key, value })
+    }
+
+    fn enqueue(&mut self, updates: Vec<Update>) {
+        let mut updates = updates.into_iter().peekable();
+        while updates.peek().is_some() {
+            self.queue
+                .push_back(updates.by_ref().take(self.batch).collect());
+        }
+    }
+
+    /// The next step of the round, or of collecting garbage between rounds.
+    pub(crate) fn next_step(&mut self, now: Instant, plan: &Plan) -> Step {
+        if self.in_flight.is_some() {
+            return Step::Rest;
+        }
+        loop {
+            if let Some(batch) = self.queue.pop_front() {
+                self.in_flight = Some(batch.clone());
+                return Step::Write(batch);
+            }
+            match self.stage {
+                Stage::Idle => {
+                    self.collect(now, plan);
+                    if self.queue.is_empty() {
+                        return Step::Rest;
+                    }
+                    self.stage = Stage::Collect;
+                }
+                Stage::Prepare => {
+                    let updates = self.switch(now, plan, |op| op != Op::Insert);
+                    self.enqueue(updates);
+                    self.stage = Stage::Retire;
+                }
+                Stage::Retire => {
+                    let updates = self.switch(now, plan, |op| op == Op::Insert);
+                    self.enqueue(updates);
+                    self.stage = Stage::Admit;
+                }
+                Stage::Admit => {
+                    self.switching.clear();
+                    self.stage = Stage::Idle;
+                    return Step::Finished;
+                }
+                Stage::Collect => self.stage = Stage::Idle,
+            }
+        }
+    }
+
+    fn switch(&mut self, now: Instant, plan: &Plan, of: impl Fn(Op) -> bool) -> Vec<Update> {
+        let mut updates = Vec::new();
+        let mut blocked = Vec::new();
+        for key in &self.switching {
+            let Some(update) = self.difference(plan, key) else {
+                continue;
+            };
+            if !of(update.op) || self.retries.get(key).is_some_and(|retry| retry.at > now) {
+                continue;
+            }
+            if self.is_ready(plan, &update) {
+                updates.push(update);
+            } else {
+                blocked.push(*key);
+            }
+        }
+        for key in blocked {
+            // What it lacks has failed and will be tried again; so must this be.
+            self.note_failure(now, key);
+        }
+        updates
+    }
+
+    /// Whether all that a topic's row refers to is on the switch as planned.
+    fn is_ready(&self, plan: &Plan, update: &Update) -> bool {
+        let (Key::Topic(key), Some(Value::Topic(action))) = (&update.key, &update.value) else {
+            return true;
+        };
+        let same = |key: &Key| {
+            let wanted = plan.get(key);
+            wanted.is_some() && wanted == self.installed.get(key)
+        };
+        if !same(&Key::CloneSession(SESSION_COPY)) {
+            return false;
+        }
+        let aliased = matches!(action, topic::Action::Offload(offload) if offload.aliased);
+        action.groups().into_iter().flatten().all(|group| {
+            let group = Key::Group(group);
+            let Some(Value::Replicas(replicas)) = plan.get(&group) else {
+                return false;
+            };
+            same(&group)
+                && replicas.iter().all(|replica| {
+                    let rid = replica.rid;
+                    if rid == crate::constants::RID_COPY {
+                        return true;
+                    }
+                    let alias = Key::SubscriberAlias(crate::tables::subscriber_alias::Key {
+                        topic_index: key.topic_index,
+                        rid,
+                    });
+                    same(&Key::Subscriber(subscriber::Key { rid }))
+                        && (!aliased || plan.get(&alias) == self.installed.get(&alias))
+                })
+        })
+    }
+
+    /// Deletes of what is due and nothing refers to.
+    fn collect(&mut self, now: Instant, plan: &Plan) {
+        let due: Vec<Key> = self
+            .garbage
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        let mut updates = Vec::new();
+        for key in due {
+            if plan.get(&key).is_some() || self.installed.get(&key).is_none() {
+                self.garbage.remove(&key);
+                continue;
+            }
+            let free = match &key {
+                Key::Group(group) => !self.installed.group_in_use(*group),
+                Key::Subscriber(key) => !self.installed.rid_in_use(key.rid),
+                Key::SubscriberAlias(alias) => !self.topic_sends_to(alias.topic_index, alias.rid),
+                _ => true,
+            };
+            if free {
+                updates.extend(self.difference(plan, &key));
+            } else if matches!(key, Key::Subscriber(_)) {
+                // Its groups and aliases are deleted just now, or wait for their topics.
+                self.garbage.insert(key, now + Duration::from_millis(1));
+            } else {
+                self.garbage.insert(key, now + self.drain);
+            }
+        }
+        self.enqueue(updates);
+    }
+
+    /// Whether the topic's row on the switch leads to a copy with this replication id.
+    fn topic_sends_to(&self, topic_index: u32, rid: u16) -> bool {
+        let key = Key::Topic(topic::Key { topic_index });
+        let Some(Value::Topic(action)) = self.installed.get(&key) else {
+            return false;
+        };
+        action.groups().into_iter().flatten().any(|group| {
+            match self.installed.get(&Key::Group(group)) {
+                Some(Value::Replicas(replicas)) => replicas.iter().any(|r| r.rid == rid),
+                _ => false,
+            }
+        })
+    }
+
+    /// Takes the switch's answer to the batch in flight: one result a row, in its order. Gives
+    /// the rows that failed and how many were deleted.
+    pub(crate) fn done(
+        &mut self,
+        now: Instant,
+        results: Vec<Result<(), RowError>>,
+    ) -> (Vec<Failed>, usize) {
+        let Some(batch) = self.in_flight.take() else {
+            return (Vec::new(), 0);
+        };
+        let mut failed = Vec::new();
+        let mut deleted = 0;
+        let mut again = Vec::new();
+        let mut results = results.into_iter();
+        for update in batch {
+            let lacking = || RowError {
+                code: tonic::Code::Internal,
+                message: "the switch answered fewer updates than it got".into(),
+            };
+            let error = match results.next().unwrap_or_else(|| Err(lacking())) {
+                Ok(()) => None,
+                Err(error) => match (update.op, error.code) {
+                    (Op::Delete, tonic::Code::NotFound) => None,
+                    _ => Some(error),
+                },
+            };
+            let Some(error) = error else {
+                deleted += usize::from(update.op == Op::Delete);
+                self.retries.remove(&update.key);
+                match update.value {
+                    Some(value) => self.installed.set(update.key, value),
+                    None => {
+                        self.garbage.remove(&update.key);
+                        self.installed.remove(&update.key);
+                    }
+                }
+                continue;
+            };
+            let attempts = self
+                .retries
+                .get(&update.key)
+                .map_or(0, |retry| retry.attempts);
+            // A row that the mirror did not know of, or knew in vain: once, the other way round.
+            let other = match (update.op, error.code) {
+                (Op::Insert, tonic::Code::AlreadyExists) => Some(Op::Modify),
+                (Op::Modify, tonic::Code::NotFound) => Some(Op::Insert),
+                _ => None,
+            };
+            if let Some(op) = other
+                && attempts == 0
+            {
+                self.note_failure(now, update.key);
+                again.push(Update { op, ..update });
+                continue;
+            }
+            let full = error.code == tonic::Code::ResourceExhausted
+                || (update.op == Op::Insert
+                    && error.code == tonic::Code::Unknown
+                    && self.is_full(&update.key));
+            self.note_failure(now, update.key);
+            if update.op == Op::Delete && self.garbage.contains_key(&update.key) {
+                // Nothing waits for it.
+                self.garbage
+                    .insert(update.key, now + Duration::from_secs(1));
+                self.retries.remove(&update.key);
+            }
+            failed.push(Failed {
+                attempts: attempts + 1,
+                update,
+                error,
+                full,
+            });
+        }
+        if !again.is_empty() {
+            self.queue.push_front(again);
+        }
+        (failed, deleted)
+    }
+
+    /// BMv2 answers UNKNOWN where a table is full.
+    fn is_full(&self, key: &Key) -> bool {
+        let used = self.installed.used().get(key.table()).copied();
+        match (self.sizes.get(key.table()), used) {
+            (Some(size), Some(used)) => used >= *size,
+            _ => false,
+        }
+    }
+
+    fn note_failure(&mut self, now: Instant, key: Key) {
+        let retry = self.retries.entry(key).or_insert(Retry {
+            attempts: 0,
+            at: now,
+        });
+        let wait = Duration::from_millis(10).saturating_mul(1 << retry.attempts.min(7));
+        retry.attempts += 1;
+        retry.at = now + wait;
+    }
+
+    /// Rows whose time for another attempt has come.
+    pub(crate) fn due_retries(&mut self, now: Instant) -> Vec<Key> {
+        let mut due: Vec<Key> = self
+            .retries
+            .iter()
+            .filter(|(_, retry)| retry.at <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        due.sort_unstable();
+        due
+    }
+
+    /// Nobody is to try this row again.
+    pub(crate) fn forget_retry(&mut self, key: &Key) {
+        self.retries.remove(key);
+    }
+
+    /// Rows that the switch does not hold as planned, because it did not take them.
+    pub(crate) fn failing(&self, plan: &Plan) -> Vec<Key> {
+        self.retries
+            .keys()
+            .filter(|key| plan.get(key) != self.installed.get(key))
+            .copied()
+            .collect()
+    }
+
+    /// Whether anything that is not planned is still on the switch.
+    pub(crate) fn is_draining(&self) -> bool {
+        !self.garbage.is_empty()
+    }
+
+    /// When something is to be done that no answer brings about.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let retries = self.retries.values().map(|retry| retry.at);
+        retries.chain(self.garbage.values().copied()).min()
+    }
+}

@@ -1,0 +1,155 @@
+//! What an operator can set.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
+
+/// The controller of one switch. Durations are in the unit that their key names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The switch's P4Runtime server, `host:port`.
+    pub switch: String,
+    /// P4Runtime's `device_id`.
+    pub device_id: u64,
+    /// P4Runtime's election id: of several controllers the one with the highest is primary.
+    pub election_id: u64,
+    /// The switch's ports, each from 0 to 509.
+    pub ports: Vec<u16>,
+    /// The port behind which the broker lives. Unset: it is learned.
+    pub broker_port: Option<u16>,
+    /// The longest IPv4 packet, in octets, that the broker's port carries.
+    pub mtu: u16,
+    /// P4Info of the program (`.txtpb`, `.json` or `.bin`). Unset: the one that is built in.
+    pub p4info: Option<PathBuf>,
+    /// The program as the target loads it (p4c's BMv2 JSON). Unset: the one that is built in.
+    pub device_config: Option<PathBuf>,
+    /// Who this is, for the broker's logs and status.
+    pub name: String,
+    /// Which topics deserve room.
+    pub policy: Policy,
+    /// How long a group or row that no topic uses any more is kept for packets under way.
+    pub drain_ms: u64,
+    /// A station that is silent for so long is forgotten, and frames to it are flooded.
+    pub station_timeout_s: u64,
+    /// How far back the switch can tell when a publication was last used.
+    pub activity_window_s: u64,
+    /// A change that is not on the switch after so long keeps the lease from being renewed.
+    pub overdue_ms: u64,
+    /// An answer of the switch or the broker in the lease protocol that takes longer is not
+    /// waited for.
+    pub lease_patience_ms: u64,
+    /// The longest time that a write may take before the switch counts as lost.
+    pub write_timeout_ms: u64,
+    /// Most updates in one write.
+    pub batch: usize,
+    /// What to do with the topics on the switch when the broker is lost. They offload nothing
+    /// in any case when the lease has run out.
+    pub on_broker_loss: OnBrokerLoss,
+    /// The highest multicast group and replication id that may be used; 0: what the program allows.
+    pub max_group: u16,
+    /// See `max_group`.
+    pub max_rid: u16,
+}
+
+/// What to do when the broker is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBrokerLoss {
+    /// Leave the entries: nothing uses them, and little is to be written when it comes back.
+    #[default]
+    Keep,
+    /// Delete them.
+    Withdraw,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            switch: "127.0.0.1:9559".into(),
+            device_id: 1,
+            election_id: 1,
+            ports: Vec::new(),
+            broker_port: None,
+            mtu: 1500,
+            p4info: None,
+            device_config: None,
+            name: "topicswitch controller".into(),
+            policy: Policy::All,
+            drain_ms: 50,
+            station_timeout_s: 300,
+            activity_window_s: 24 * 3600,
+            overdue_ms: 100,
+            lease_patience_ms: 100,
+            write_timeout_ms: 10_000,
+            batch: 512,
+            on_broker_loss: OnBrokerLoss::Keep,
+            max_group: 0,
+            max_rid: 0,
+        }
+    }
+}
+
+/// A configuration that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A port that the program cannot have.
+    #[error(
+        "ports: {0} is not a port of the switch; ports go from 0 to 509 (510 is the controller's)"
+    )]
+    Port(u16),
+    /// The broker's port is not one of the ports.
+    #[error("broker_port: {0} is not among ports")]
+    BrokerPort(u16),
+    /// P4Runtime calls an election id of zero invalid.
+    #[error("election_id: 0 is never primary; choose 1 or more")]
+    ElectionId,
+    /// A batch of nothing.
+    #[error("batch: at least one update goes into a write")]
+    Batch,
+    /// Too small for an IPv4 packet with a PUBLISH.
+    #[error("mtu: {0} octets are too few; IPv4 needs 68 or more")]
+    Mtu(u16),
+}
+
+impl Config {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(port) = self
+            .ports
+            .iter()
+            .find(|port| **port >= crate::constants::CPU_PORT)
+        {
+            return Err(ConfigError::Port(*port));
+        }
+        if let Some(port) = self.broker_port
+            && !self.ports.contains(&port)
+        {
+            return Err(ConfigError::BrokerPort(port));
+        }
+        if self.election_id == 0 {
+            return Err(ConfigError::ElectionId);
+        }
+        if self.batch == 0 {
+            return Err(ConfigError::Batch);
+        }
+        if self.mtu < 68 {
+            return Err(ConfigError::Mtu(self.mtu));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
+
+    pub(crate) fn overdue(&self) -> Duration {
+        Duration::from_millis(self.overdue_ms)
+    }
+}

@@ -1,0 +1,125 @@
+//! What is on the switch, as far as reads and answered writes tell.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+
+use crate::constants::{RID_FIRST, RID_LAST};
+use crate::tables::{Key, Replicas, Value};
+
+/// A mirror of the controller's rows on one switch, with counts of who refers to whom.
+///
+/// It is filled by reading the switch and changes only with a write that the switch has answered.
+#[derive(Debug, Default)]
+pub struct Installed {
+    rows: HashMap<Key, Value>,
+    /// Rows by table, for status and for telling a full table.
+    used: BTreeMap<&'static str, usize>,
+    /// Topics (counted once per QoS) that refer to a group.
+    group_users: HashMap<u16, usize>,
+    /// Groups that hold a replication id.
+    rid_groups: HashMap<u16, usize>,
+    /// Rows of `subscriber_alias` that hold a replication id.
+    rid_aliases: HashMap<u16, usize>,
+    /// A group with exactly these replicas.
+    group_by_replicas: HashMap<Replicas, u16>,
+    /// The replication id that delivers to a client.
+    rid_by_client: HashMap<(Ipv4Addr, u16), u16>,
+}
+
+impl Installed {
+    /// What the row holds.
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.rows.get(key)
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.rows.iter()
+    }
+
+    /// How many rows each table holds.
+    pub fn used(&self) -> &BTreeMap<&'static str, usize> {
+        &self.used
+    }
+
+    /// Notes that the row is there.
+    pub fn set(&mut self, key: Key, value: Value) {
+        self.remove(&key);
+        *self.used.entry(key.table()).or_default() += 1;
+        self.refer(&key, &value, true);
+        self.rows.insert(key, value);
+    }
+
+    /// Notes that the row is gone.
+    pub fn remove(&mut self, key: &Key) {
+        if let Some(value) = self.rows.remove(key) {
+            if let Some(used) = self.used.get_mut(key.table()) {
+                *used = used.saturating_sub(1);
+            }
+            self.refer(key, &value, false);
+        }
+    }
+
+    fn refer(&mut self, key: &Key, value: &Value, add: bool) {
+        let count = |counts: &mut HashMap<u16, usize>, id: u16| {
+            let count = counts.entry(id).or_default();
+            *count = if add {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+            if *count == 0 {
+                counts.remove(&id);
+            }
+        };
+        match (key, value) {
+            (Key::Topic(_), Value::Topic(action)) => {
+                for group in action.groups().into_iter().flatten() {
+                    count(&mut self.group_users, group);
+                }
+            }
+            (Key::Group(id), Value::Replicas(replicas)) => {
+                for replica in replicas.iter() {
+                    if (RID_FIRST..=RID_LAST).contains(&replica.rid) {
+                        count(&mut self.rid_groups, replica.rid);
+                    }
+                }
+                if add {
+                    self.group_by_replicas.insert(replicas.clone(), *id);
+                } else if self.group_by_replicas.get(replicas) == Some(id) {
+                    self.group_by_replicas.remove(replicas);
+                }
+            }
+            (Key::SubscriberAlias(key), _) => count(&mut self.rid_aliases, key.rid),
+            (Key::Subscriber(key), Value::Subscriber(deliver)) => {
+                let client = (deliver.ip_dst, deliver.udp_dst);
+                if add {
+                    self.rid_by_client.insert(client, key.rid);
+                } else if self.rid_by_client.get(&client) == Some(&key.rid) {
+                    self.rid_by_client.remove(&client);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a topic on the switch refers to the group.
+    pub fn group_in_use(&self, group: u16) -> bool {
+        self.group_users.contains_key(&group)
+    }
+
+    /// Whether a group or an alias on the switch refers to the replication id.
+    pub fn rid_in_use(&self, rid: u16) -> bool {
+        self.rid_groups.contains_key(&rid) || self.rid_aliases.contains_key(&rid)
+    }
+
+    /// A group that holds exactly these replicas.
+    pub fn group_with(&self, replicas: &Replicas) -> Option<u16> {
+        self.group_by_replicas.get(replicas).copied()
+    }
+
+    /// The replication id of a row that delivers to the client.
+    pub fn rid_for(&self, address: Ipv4Addr, port: u16) -> Option<u16> {
+        self.rid_by_client.get(&(address, port)).copied()
+    }
+}

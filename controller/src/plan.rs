@@ -1,0 +1,566 @@
+//! The state that a switch should have: a function of the intent, the endpoints, the configuration
+//! and the numbers allocated so far, kept up to date change by change.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use offload::{Alias, AliasType, Intent, PublicationKey, Refusal, SessionId, Topic, TopicIndex};
+
+use crate::config::Config;
+use crate::constants::{
+    GROUP_FLOOD, GROUP_LAST, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST, SESSION_ACK, SESSION_COPY,
+};
+use crate::groups::{Groups, Rids};
+use crate::installed::Installed;
+use crate::learning::{Endpoint, Learning};
+use crate::tables::{
+    Key, Replica, Replicas, Value, digests, open_publication, publication, replication, service,
+    subscriber, subscriber_alias, topic,
+};
+
+/// What planning looks at.
+pub(crate) struct View<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) intent: &'a Intent,
+    pub(crate) learning: &'a Learning,
+    pub(crate) installed: &'a Installed,
+}
+
+/// What a topic's row refers to.
+#[derive(Debug, Default)]
+struct TopicPlan {
+    groups: [Option<u16>; 2],
+    sessions: Vec<SessionId>,
+    aliases: Vec<u16>,
+}
+
+/// A topic that is not planned: why, and which session alone is to blame where one is.
+#[derive(Debug)]
+pub(crate) struct NotPlanned {
+    pub(crate) why: Refusal,
+    pub(crate) session: Option<SessionId>,
+}
+
+impl From<Refusal> for NotPlanned {
+    fn from(why: Refusal) -> Self {
+        Self { why, session: None }
+    }
+}
+
+/// The desired rows and what they were made of.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    rows: HashMap<Key, Value>,
+    /// Rows whose desired value changed, or that are to be looked at again.
+    touched: BTreeSet<Key>,
+    topics: HashMap<TopicIndex, TopicPlan>,
+    publications: HashMap<PublicationKey, Key>,
+    rids: Rids,
+    groups: Groups,
+}
+
+impl Plan {
+    pub(crate) fn new(config: &Config) -> Self {
+        let or = |limit: u16, default: u16| if limit == 0 { default } else { limit };
+        Self {
+            rids: Rids::within(or(config.max_rid, RID_LAST)),
+            groups: Groups::within(or(config.max_group, GROUP_LAST)),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<&Value> {
+        self.rows.get(key)
+    }
+
+    pub(crate) fn rows(&self) -> &HashMap<Key, Value> {
+        &self.rows
+    }
+
+    pub(crate) fn set(&mut self, key: Key, value: Value) {
+        if self.rows.get(&key) != Some(&value) {
+            self.rows.insert(key, value);
+            self.touched.insert(key);
+        }
+    }
+
+    pub(crate) fn unset(&mut self, key: Key) {
+        if self.rows.remove(&key).is_some() {
+            self.touched.insert(key);
+        }
+    }
+
+    /// The row is to be compared with the switch again.
+    pub(crate) fn touch(&mut self, key: Key) {
+        self.touched.insert(key);
+    }
+
+    pub(crate) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.touched)
+    }
+
+    pub(crate) fn is_planned(&self, index: TopicIndex) -> bool {
+        self.topics.contains_key(&index)
+    }
+
+    pub(crate) fn rid_of(&self, session: SessionId) -> Option<u16> {
+        self.rids.of(session)
+    }
+
+    pub(crate) fn owner(&self, rid: u16) -> Option<SessionId> {
+        self.rids.owner(rid)
+    }
+
+    pub(crate) fn group_users(&self, group: u16) -> Vec<TopicIndex> {
+        self.groups.users(group)
+    }
+
+    pub(crate) fn publication_row(&self, key: &PublicationKey) -> Option<Key> {
+        self.publications.get(key).copied()
+    }
+
+    /// The rows that the topic's row refers to, and the row itself.
+    pub(crate) fn topic_keys(&self, index: TopicIndex) -> Vec<Key> {
+        let mut keys = vec![topic_key(index)];
+        if let Some(plan) = self.topics.get(&index) {
+            keys.push(Key::CloneSession(SESSION_COPY));
+            keys.extend(plan.groups.iter().flatten().map(|group| Key::Group(*group)));
+            let rids = plan.sessions.iter().filter_map(|s| self.rids.of(*s));
+            keys.extend(rids.map(|rid| Key::Subscriber(subscriber::Key { rid })));
+            keys.extend(plan.aliases.iter().map(|rid| alias_key(index, *rid)));
+        }
+        keys
+    }
+
+    /// Whether the topic serves the replication id under its home alias, so that a row of
+    /// `subscriber_alias` for it must be gone before the topic's row is written.
+    pub(crate) fn alias_is_stale(&self, key: &subscriber_alias::Key) -> bool {
+        let plan = self.topics.get(&TopicIndex(key.topic_index));
+        let owner = self.rids.owner(key.rid);
+        plan.is_some_and(|plan| {
+            owner.is_some_and(|owner| plan.sessions.contains(&owner))
+                && !plan.aliases.contains(&key.rid)
+        })
+    }
+
+    /// What does not depend on the intent: digests, the flood group, clone sessions.
+    pub(crate) fn infrastructure(&mut self, config: &Config, broker_port: Option<u16>) {
+        let delivery = digests::Delivery {
+            max_timeout: Duration::from_millis(5),
+            max_list_size: 64,
+            ack_timeout: Duration::from_secs(1),
+        };
+        for kind in [digests::Kind::Mac, digests::Kind::Endpoint] {
+            self.set(Key::Digest(kind), Value::Digest(delivery));
+        }
+        let flood = config.ports.iter().map(|&port| Replica {
+            port,
+            rid: RID_FLOOD,
+        });
+        let flood = replication::replicas(flood);
+        self.set(Key::Group(GROUP_FLOOD), Value::Replicas(flood));
+        for &port in &config.ports {
+            let ack = replication::replicas([Replica { port, rid: RID_ACK }]);
+            let session = Key::CloneSession(SESSION_ACK + u32::from(port));
+            self.set(session, Value::Replicas(ack));
+        }
+        if let Some(port) = broker_port {
+            let copy = replication::replicas([Replica {
+                port,
+                rid: RID_COPY,
+            }]);
+            self.set(Key::CloneSession(SESSION_COPY), Value::Replicas(copy));
+        }
+    }
+
+    pub(crate) fn services(&mut self, view: &View<'_>) {
+        let wanted: BTreeSet<service::Key> = view
+            .intent
+            .services
+            .iter()
+            .filter_map(|address| match address {
+                SocketAddr::V4(v4) => Some(service::Key {
+                    ip_dst: *v4.ip(),
+                    udp_dst: v4.port(),
+                }),
+                SocketAddr::V6(_) => None,
+            })
+            .collect();
+        let old: Vec<Key> = self
+            .rows
+            .keys()
+            .filter(|key| matches!(key, Key::Service(key) if !wanted.contains(key)))
+            .copied()
+            .collect();
+        for key in old {
+            self.unset(key);
+        }
+        for key in wanted {
+            let action = service::Action {
+                max_length: view.config.mtu,
+            };
+            self.set(Key::Service(key), Value::Service(action));
+        }
+    }
+
+    /// The row of a session that has a replication id follows its address and its place.
+    pub(crate) fn session(&mut self, view: &View<'_>, session: SessionId) {
+        if let (Some(rid), Ok((_, deliver))) = (self.rids.of(session), view.place(session)) {
+            let key = Key::Subscriber(subscriber::Key { rid });
+            self.set(key, Value::Subscriber(deliver));
+        }
+    }
+
+    /// Plans the topic as the intent has it, or not at all.
+    pub(crate) fn topic(&mut self, view: &View<'_>, index: TopicIndex) -> Result<(), NotPlanned> {
+        let wanted = view.intent.topics.get(&index);
+        // New before old, so that what both use is never let go.
+        let result = match wanted {
+            Some(topic) => self.build(view, index, topic).map(Some),
+            None => Ok(None),
+        };
+        let old = self.topics.remove(&index);
+        let old_aliases = old.as_ref().map(|old| old.aliases.clone());
+        if let Some(old) = old {
+            self.release(index, &old);
+        }
+        let new_aliases: &[u16] = match &result {
+            Ok(Some((plan, _))) => &plan.aliases,
+            _ => &[],
+        };
+        let gone: Vec<u16> = old_aliases
+            .into_iter()
+            .flatten()
+            .filter(|rid| !new_aliases.contains(rid))
+            .collect();
+        for rid in gone {
+            self.unset(alias_key(index, rid));
+        }
+        match result {
+            Ok(Some((plan, action))) => {
+                self.topics.insert(index, plan);
+                self.set(topic_key(index), Value::Topic(action));
+                Ok(())
+            }
+            Ok(None) => {
+                self.unset(topic_key(index));
+                Ok(())
+            }
+            Err(not) => {
+                self.unset(topic_key(index));
+                Err(not)
+            }
+        }
+    }
+
+    /// Takes the topic out of the plan.
+    pub(crate) fn drop_topic(&mut self, index: TopicIndex) {
+        if let Some(old) = self.topics.remove(&index) {
+            self.release(index, &old);
+            for rid in old.aliases {
+                self.unset(alias_key(index, rid));
+            }
+        }
+        self.unset(topic_key(index));
+    }
+
+    fn release(&mut self, index: TopicIndex, plan: &TopicPlan) {
+        for group in plan.groups.into_iter().flatten() {
+            if self.groups.release(index, group) {
+                self.unset(Key::Group(group));
+            }
+        }
+        for session in &plan.sessions {
+            if let Some(rid) = self.rids.release(*session) {
+                self.unset(Key::Subscriber(subscriber::Key { rid }));
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        view: &View<'_>,
+        index: TopicIndex,
+        topic: &Topic,
+    ) -> Result<(TopicPlan, topic::Action), NotPlanned> {
+        let broker_port = view.check(topic)?;
+        let mut plan = TopicPlan::default();
+        let result = self.fill(view, index, topic, broker_port, &mut plan);
+        if result.is_err() {
+            self.release(index, &plan);
+        }
+        let action = result?;
+        Ok((plan, action))
+    }
+
+    /// Acquires what the topic needs; what `plan` then holds is to be released on an error.
+    fn fill(
+        &mut self,
+        view: &View<'_>,
+        index: TopicIndex,
+        topic: &Topic,
+        broker_port: u16,
+        plan: &mut TopicPlan,
+    ) -> Result<topic::Action, NotPlanned> {
+        let mut places: HashMap<SessionId, Replica> = HashMap::new();
+        let mut rows = Vec::new();
+        for &session in topic.served_q0.union(&topic.served_q1) {
+            let (endpoint, deliver) = view.place(session)?;
+            let known = view.installed.rid_for(deliver.ip_dst, deliver.udp_dst);
+            let installed = view.installed;
+            let taken = |rid| {
+                installed.rid_in_use(rid)
+                    || installed
+                        .get(&Key::Subscriber(subscriber::Key { rid }))
+                        .is_some()
+            };
+            let rid = self
+                .rids
+                .acquire(session, known, taken)
+                .map_err(|full| NotPlanned {
+                    why: Refusal::Capacity(full.to_string()),
+                    session: Some(session),
+                })?;
+            plan.sessions.push(session);
+            rows.push((rid, deliver));
+            let port = endpoint.port;
+            places.insert(session, Replica { port, rid });
+        }
+
+        let sides = [
+            (&topic.served_q0, topic.copy_q0),
+            (&topic.served_q1, topic.copy_q1),
+        ];
+        let mut made: Vec<(u16, Replicas)> = Vec::new();
+        for (side, (served, copy)) in sides.into_iter().enumerate() {
+            if served.is_empty() {
+                continue;
+            }
+            let copy = copy.then_some(Replica {
+                port: broker_port,
+                rid: RID_COPY,
+            });
+            let members = served.iter().filter_map(|s| places.get(s).copied());
+            let replicas = replication::replicas(members.chain(copy));
+            let installed = view.installed;
+            let group = self
+                .groups
+                .acquire(index, &replicas, installed.group_with(&replicas), |id| {
+                    installed.get(&Key::Group(id)).is_some()
+                })
+                .map_err(|full| Refusal::Capacity(full.to_string()))?;
+            plan.groups[side] = Some(group);
+            made.push((group, replicas));
+        }
+
+        // Nothing below fails: what is acquired becomes rows.
+        for (rid, deliver) in rows {
+            let key = Key::Subscriber(subscriber::Key { rid });
+            self.set(key, Value::Subscriber(deliver));
+        }
+        for (group, replicas) in made {
+            self.set(Key::Group(group), Value::Replicas(replicas));
+        }
+        for (session, alias) in &topic.aliases {
+            if let Some(place) = places.get(session)
+                && *alias != topic.home_alias
+            {
+                let action = subscriber_alias::Action {
+                    copy_flags: alias.id_type.bits(),
+                    topic_id: alias.id,
+                };
+                plan.aliases.push(place.rid);
+                self.set(alias_key(index, place.rid), Value::SubscriberAlias(action));
+            }
+        }
+        // An alias that is still on the switch, of a time before: see `alias_is_stale`.
+        for place in places.values() {
+            let key = alias_key(index, place.rid);
+            if !plan.aliases.contains(&place.rid) && view.installed.get(&key).is_some() {
+                self.touched.insert(key);
+            }
+        }
+        let generation = topic.generation.0;
+        if plan.sessions.is_empty() && topic.ack_q1 && !topic.copy_q0 {
+            return Ok(topic::Action::Discard { generation });
+        }
+        Ok(topic::Action::Offload(topic::Offload {
+            group_q0: plan.groups[0].unwrap_or(0),
+            group_q1: plan.groups[1].unwrap_or(0),
+            copy_q0: topic.copy_q0,
+            copy_q1: topic.copy_q1,
+            ack_q1: topic.ack_q1,
+            aliased: !plan.aliases.is_empty(),
+            generation,
+            copy_flags: topic.home_alias.id_type.bits(),
+            copy_topic_id: topic.home_alias.id,
+        }))
+    }
+
+    /// Plans the publication if its topic is planned.
+    pub(crate) fn publication(
+        &mut self,
+        view: &View<'_>,
+        key: &PublicationKey,
+    ) -> Result<(), Refusal> {
+        let row = match view.intent.publications.get(key) {
+            Some(publication) if self.is_planned(publication.topic) => view
+                .publication_key(key)
+                .map(|row| Some((row, publication.topic))),
+            _ => Ok(None),
+        };
+        let new_key = match &row {
+            Ok(Some((row, _))) => Some(Key::Publication(*row)),
+            _ => None,
+        };
+        if let Some(old) = self.publications.remove(key)
+            && Some(old) != new_key
+        {
+            self.unset(old);
+        }
+        if let Some((row, topic)) = row? {
+            let action = publication::Action {
+                topic_index: topic.0,
+                idle_timeout: Duration::from_secs(view.config.activity_window_s),
+            };
+            self.publications.insert(*key, Key::Publication(row));
+            self.set(Key::Publication(row), Value::Publication(action));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drop_publication(&mut self, key: &PublicationKey) {
+        if let Some(row) = self.publications.remove(key) {
+            self.unset(row);
+        }
+    }
+
+    /// Plans the open alias if its topic is planned.
+    pub(crate) fn open_publication(&mut self, view: &View<'_>, alias: Alias) {
+        let key = open_key(alias);
+        match view.intent.open_publications.get(&alias) {
+            Some(index) if self.is_planned(*index) => {
+                let action = open_publication::Action {
+                    topic_index: index.0,
+                };
+                self.set(key, Value::OpenPublication(action));
+            }
+            _ => self.unset(key),
+        }
+    }
+}
+
+impl View<'_> {
+    /// Where the session is to be reached, and how a copy for it is addressed.
+    pub(crate) fn place(
+        &self,
+        session: SessionId,
+    ) -> Result<(Endpoint, subscriber::Action), Refusal> {
+        let address = match self.intent.sessions.get(&session) {
+            Some(SocketAddr::V4(address)) => *address,
+            Some(SocketAddr::V6(address)) => return Err(ipv6(address.ip())),
+            None => return Err(Refusal::Unreachable),
+        };
+        let endpoint = *self
+            .learning
+            .endpoint(*address.ip())
+            .ok_or(Refusal::Unreachable)?;
+        let service = self.service(&endpoint)?;
+        let deliver = subscriber::Action {
+            eth_src: endpoint.calls,
+            eth_dst: endpoint.mac,
+            ip_src: service.0,
+            ip_dst: *address.ip(),
+            udp_src: service.1,
+            udp_dst: address.port(),
+        };
+        Ok((endpoint, deliver))
+    }
+
+    /// The broker's address that the client behind the endpoint calls.
+    fn service(&self, endpoint: &Endpoint) -> Result<(Ipv4Addr, u16), Refusal> {
+        let mut first = None;
+        for service in &self.intent.services {
+            if let SocketAddr::V4(v4) = service {
+                let service = (*v4.ip(), v4.port());
+                if Some(service.0) == endpoint.service {
+                    return Ok(service);
+                }
+                first = first.or(Some(service));
+            }
+        }
+        first.ok_or_else(|| Refusal::Unsupported("the broker has no IPv4 address".into()))
+    }
+
+    /// Whether the data plane could do what the topic asks; gives the broker's port.
+    fn check(&self, topic: &Topic) -> Result<u16, Refusal> {
+        if !self.config.policy.admits(&topic.name) {
+            return Err(Refusal::Policy);
+        }
+        if topic.copy_q1 == topic.ack_q1 {
+            let who = if topic.copy_q1 { "twice" } else { "by nobody" };
+            let what = format!("a PUBLISH of QoS 1 would be acknowledged {who}");
+            return Err(Refusal::Unsupported(what));
+        }
+        // Even without copies: a PUBLISH with Retain is copied to the broker.
+        self.learning.broker_port().ok_or(Refusal::Unreachable)
+    }
+
+    fn publication_key(&self, key: &PublicationKey) -> Result<publication::Key, Refusal> {
+        let address = match key.address {
+            SocketAddr::V4(address) => address,
+            SocketAddr::V6(address) => return Err(ipv6(address.ip())),
+        };
+        let endpoint = self
+            .learning
+            .endpoint(*address.ip())
+            .ok_or(Refusal::Unreachable)?;
+        Ok(publication::Key {
+            ingress_port: endpoint.port,
+            ip_src: *address.ip(),
+            udp_src: address.port(),
+            topic_id_type: key.alias.id_type.bits(),
+            topic_id: key.alias.id,
+        })
+    }
+}
+
+fn ipv6(address: &std::net::Ipv6Addr) -> Refusal {
+    Refusal::Unsupported(format!("IPv6 address {address}"))
+}
+
+pub(crate) fn topic_key(index: TopicIndex) -> Key {
+    Key::Topic(topic::Key {
+        topic_index: index.0,
+    })
+}
+
+fn alias_key(index: TopicIndex, rid: u16) -> Key {
+    Key::SubscriberAlias(subscriber_alias::Key {
+        topic_index: index.0,
+        rid,
+    })
+}
+
+pub(crate) fn open_key(alias: Alias) -> Key {
+    Key::OpenPublication(open_publication::Key {
+        topic_id_type: alias.id_type.bits(),
+        topic_id: alias.id,
+    })
+}
+
+/// The publication that a row stands for.
+pub(crate) fn publication_of(key: &publication::Key) -> Option<PublicationKey> {
+    Some(PublicationKey {
+        address: SocketAddr::from((key.ip_src, key.udp_src)),
+        alias: Alias {
+            id_type: AliasType::from_bits(key.topic_id_type)?,
+            id: key.topic_id,
+        },
+    })
+}

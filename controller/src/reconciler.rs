@@ -1,0 +1,594 @@
+//! The task that keeps one switch in the state that the broker wants.
+//!
+//! ```text
+//!   connect ──▶ backup ──▶ primary: load the program, read the switch back
+//!      ▲          ▲  ▲           │
+//!      │  stream  │  │ demoted   ▼
+//!      └──────────┴──┴────  link to the broker ──▶ snapshot, deltas … (write, renew the lease)
+//!                                ▲                        │
+//!                                └────── link lost ◀──────┘
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use offload::{Activity, ControllerEnd, FromBroker, FromController, SessionId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::apply::RowError;
+use crate::config::{Config, ConfigError};
+use crate::device::Device;
+use crate::lease::{Action, Lease};
+use crate::status::{Handle, Mastership, Query, Status, report};
+use crate::tables::Key;
+use crate::target::{
+    Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
+};
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(2);
+const QUERIES: usize = 16;
+
+/// Why a link to the broker could not be had.
+pub type LinkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How to get a link to the broker: in this process, or over gRPC.
+pub trait Connector: Send + 'static {
+    /// A new link. The controller says Hello on it.
+    fn connect(&mut self) -> BoxFuture<'static, Result<ControllerEnd, LinkError>>;
+}
+
+impl<F, Fut> Connector for F
+where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<ControllerEnd, LinkError>> + Send + 'static,
+{
+    fn connect(&mut self) -> BoxFuture<'static, Result<ControllerEnd, LinkError>> {
+        Box::pin(self())
+    }
+}
+
+/// Why a controller cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The configuration cannot work.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The program is not the one that this controller is for.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The switch does not take the program.
+    #[error("{switch}: {source}")]
+    Refused {
+        /// Where the switch is.
+        switch: String,
+        /// What it said.
+        source: TargetError,
+    },
+}
+
+/// A controller, ready to run.
+#[derive(Debug)]
+pub struct Controller<S> {
+    config: Arc<Config>,
+    switch: S,
+    queries: mpsc::Receiver<Query>,
+}
+
+impl Controller<GrpcSwitch> {
+    /// A controller of the switch at `config.switch`.
+    ///
+    /// # Errors
+    /// When the configuration cannot work, or P4Info is of another program.
+    pub fn new(
+        config: Config,
+        pipeline: PipelineConfig,
+    ) -> Result<(Self, Handle), ControllerError> {
+        let schema = Schema::new(pipeline)?;
+        let election_id = u128::from(config.election_id);
+        let switch = GrpcSwitch::new(&config.switch, config.device_id, election_id, schema);
+        Self::of(config, switch)
+    }
+
+    /// Uses a channel that is there already, in place of connecting to `config.switch`.
+    #[must_use]
+    pub fn with_channel(mut self, channel: Channel) -> Self {
+        self.switch = self.switch.with_channel(channel);
+        self
+    }
+}
+
+impl<S: Switch> Controller<S> {
+    /// A controller of any switch.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn of(config: Config, switch: S) -> Result<(Self, Handle), ControllerError> {
+        config.check()?;
+        let (sender, queries) = mpsc::channel(QUERIES);
+        let controller = Self {
+            config: Arc::new(config),
+            switch,
+            queries,
+        };
+        Ok((controller, Handle { queries: sender }))
+    }
+
+    /// Works until `shutdown`. What is on the switch stays there; the lease runs out by itself.
+    ///
+    /// # Errors
+    /// When the switch does not take the program: another attempt would not help.
+    pub async fn run(
+        mut self,
+        mut connector: impl Connector,
+        shutdown: CancellationToken,
+    ) -> Result<(), ControllerError> {
+        let running = self.keep_connected(&mut connector);
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            result = running => result,
+        }
+    }
+
+    async fn keep_connected(
+        &mut self,
+        connector: &mut impl Connector,
+    ) -> Result<(), ControllerError> {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let address = self.switch.address();
+            let connecting = answering(
+                &mut self.queries,
+                &address,
+                Mastership::Disconnected("connecting".into()),
+                self.switch.connect(),
+            );
+            let error = match connecting.await {
+                Ok((target, events)) => {
+                    backoff = FIRST_BACKOFF;
+                    tracing::info!(switch = address, "connected to the switch");
+                    let mut session = Session {
+                        config: self.config.clone(),
+                        address: address.clone(),
+                        target: Arc::new(target),
+                        events,
+                        queries: &mut self.queries,
+                    };
+                    session.run(connector).await
+                }
+                Err(error) => error,
+            };
+            if let TargetError::Pipeline(_) = error {
+                let switch = address;
+                return Err(ControllerError::Refused {
+                    switch,
+                    source: error,
+                });
+            }
+            tracing::warn!(switch = address, %error, retry_in = ?backoff, "no switch");
+            let why = Mastership::Disconnected(error.to_string());
+            let pause = tokio::time::sleep(backoff);
+            answering(&mut self.queries, &address, why, pause).await;
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+}
+
+/// A controller of the switch at `config.switch`, from start to `shutdown`. For a [`Handle`], use
+/// [`Controller::new`].
+///
+/// # Errors
+/// See [`Controller::new`] and [`Controller::run`].
+pub async fn run(
+    config: Config,
+    pipeline: PipelineConfig,
+    connector: impl Connector,
+    shutdown: CancellationToken,
+) -> Result<(), ControllerError> {
+    let (controller, _handle) = Controller::new(config, pipeline)?;
+    controller.run(connector, shutdown).await
+}
+
+/// Answers queries while `work` goes on without a switch to ask.
+async fn answering<T>(
+    queries: &mut mpsc::Receiver<Query>,
+    address: &str,
+    mastership: Mastership,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            Some(query) = queries.recv() => match query {
+                Query::Status(answer) => {
+                    let status = Status::disconnected(address.to_owned(), mastership.clone());
+                    let _ = answer.send(status); // Whoever asked may be gone.
+                }
+                Query::Explain(_, answer) => {
+                    let _ = answer.send(None);
+                }
+            },
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The time from one connection to its loss.
+struct Session<'a, T> {
+    config: Arc<Config>,
+    address: String,
+    target: Arc<T>,
+    events: mpsc::Receiver<Event>,
+    queries: &'a mut mpsc::Receiver<Query>,
+}
+
+fn stream_ended() -> TargetError {
+    TargetError::Lost("its stream has ended".into())
+}
+
+impl<T: Target> Session<'_, T> {
+    /// Ends with what ended the connection.
+    async fn run(&mut self, connector: &mut impl Connector) -> TargetError {
+        loop {
+            if let Err(error) = self.wait_until_primary().await {
+                return error;
+            }
+            tracing::info!(switch = self.address, "primary");
+            let work = self.start();
+            let device = match work.await {
+                Ok(device) => device,
+                Err(TargetError::NotPrimary(why)) => {
+                    tracing::warn!(switch = self.address, why, "not primary after all");
+                    continue;
+                }
+                Err(error) => return error,
+            };
+            let mut primary = Primary {
+                config: self.config.clone(),
+                address: self.address.clone(),
+                target: self.target.clone(),
+                lease: Lease::new(Duration::from_millis(self.config.lease_patience_ms)),
+                device,
+                link: None,
+                writing: None,
+                jobs: FuturesUnordered::new(),
+            };
+            match primary.run(&mut self.events, self.queries, connector).await {
+                Ok(()) => tracing::warn!(switch = self.address, "another controller took over"),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn wait_until_primary(&mut self) -> Result<(), TargetError> {
+        let mut why = "waiting for the switch's answer".to_owned();
+        loop {
+            let event = answering(
+                self.queries,
+                &self.address,
+                Mastership::Backup(why.clone()),
+                self.events.recv(),
+            );
+            match event.await {
+                Some(Event::Primary) => return Ok(()),
+                Some(Event::Backup { highest }) => {
+                    why = format!(
+                        "a controller with election id {highest} is primary; this one has {}",
+                        self.config.election_id
+                    );
+                    tracing::info!(switch = self.address, why, "backup");
+                }
+                Some(_) => {}
+                None => return Err(stream_ended()),
+            }
+        }
+    }
+
+    /// Loads the program and reads back what the switch holds.
+    async fn start(&mut self) -> Result<Device, TargetError> {
+        let mastership = Mastership::Primary;
+        let target = self.target.clone();
+        let reading = async {
+            let loaded = target.prepare().await?;
+            if loaded {
+                tracing::info!("the program is loaded");
+            }
+            target.read().await
+        };
+        let rows = answering(self.queries, &self.address, mastership, reading).await?;
+        tracing::info!(rows = rows.len(), "the switch is read back");
+        let mut device = Device::new(self.config.clone(), self.target.sizes());
+        device.adopt(rows);
+        Ok(device)
+    }
+}
+
+type Writing = Pin<Box<dyn Future<Output = Result<Vec<Result<(), RowError>>, TargetError>> + Send>>;
+
+/// The time as primary.
+struct Primary<T> {
+    config: Arc<Config>,
+    address: String,
+    target: Arc<T>,
+    device: Device,
+    lease: Lease,
+    link: Option<ControllerEnd>,
+    writing: Option<Writing>,
+    /// Reads for the broker (the answer is sent to it) and for queries (None).
+    jobs: FuturesUnordered<BoxFuture<'static, Option<FromController>>>,
+}
+
+impl<T: Target> Primary<T> {
+    /// Ends without error when another controller takes over.
+    async fn run(
+        &mut self,
+        events: &mut mpsc::Receiver<Event>,
+        queries: &mut mpsc::Receiver<Query>,
+        connector: &mut impl Connector,
+    ) -> Result<(), TargetError> {
+        let mut linking = Some(connector.connect());
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            self.pump().await?;
+            if self.link.is_none() && linking.is_none() {
+                let (pause, connect) = (backoff, connector.connect());
+                linking = Some(Box::pin(async move {
+                    tokio::time::sleep(pause).await;
+                    connect.await
+                }));
+            }
+            let deadline = self.next_deadline();
+            let sleep = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = events.recv() => match event {
+                    None => return Err(stream_ended()),
+                    Some(Event::Backup { .. }) => return Ok(()),
+                    Some(event) => self.event(event).await?,
+                },
+                results = some(&mut self.writing) => {
+                    self.writing = None;
+                    self.device.batch_done(now(), results?);
+                }
+                message = receive(&mut self.link) => match message {
+                    Some(message) => self.message(message).await?,
+                    None => self.unlink("the broker closed the link"),
+                },
+                link = some(&mut linking) => {
+                    linking = None;
+                    match link {
+                        Ok(link) => {
+                            tracing::info!("linked to the broker");
+                            backoff = FIRST_BACKOFF;
+                            self.link = Some(link);
+                            self.device.link_opened();
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, retry_in = ?backoff, "no link to the broker");
+                            backoff = (backoff * 2).min(LAST_BACKOFF);
+                        }
+                    }
+                }
+                Some(query) = queries.recv() => self.query(query),
+                Some(answer) = self.jobs.next(), if !self.jobs.is_empty() => {
+                    if let Some(answer) = answer {
+                        self.say(answer);
+                    }
+                }
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// Starts whatever can be started now.
+    async fn pump(&mut self) -> Result<(), TargetError> {
+        let at = now();
+        if self.writing.is_none()
+            && let Some(batch) = self.device.next_batch(at)
+        {
+            let target = self.target.clone();
+            let patience = Duration::from_millis(self.config.write_timeout_ms);
+            self.writing = Some(Box::pin(async move {
+                tracing::debug!(updates = batch.len(), "write");
+                match tokio::time::timeout(patience, target.write(batch)).await {
+                    Ok(results) => results,
+                    Err(_) => Err(TargetError::Lost(format!(
+                        "a write was not answered within {patience:?}"
+                    ))),
+                }
+            }));
+        }
+        for message in self.device.take_messages() {
+            self.say(message);
+        }
+        let may_renew = self.may_renew(at);
+        if let Some(action) = self.lease.poll(at, may_renew) {
+            self.act(action).await?;
+        }
+        Ok(())
+    }
+
+    fn may_renew(&self, at: Instant) -> bool {
+        self.link.is_some() && self.device.may_renew(at)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let device = match self.writing {
+            Some(_) => None,
+            None => self.device.next_deadline(),
+        };
+        // While it may not be renewed, only an event can change that.
+        let lease = if self.may_renew(now()) {
+            self.lease.next_deadline()
+        } else {
+            None
+        };
+        device.into_iter().chain(lease).min()
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), TargetError> {
+        match action {
+            Action::PacketOut {
+                deadline_us,
+                request,
+            } => self.target.send_lease(deadline_us, request).await,
+            Action::Request { request } => {
+                self.say(FromController::RequestLease { request });
+                Ok(())
+            }
+        }
+    }
+
+    fn say(&mut self, message: FromController) {
+        let sent = self.link.as_ref().map(|link| link.tx.send(message));
+        if let Some(Err(_)) = sent {
+            self.unlink("the broker does not listen any more");
+        }
+    }
+
+    fn unlink(&mut self, why: &str) {
+        tracing::warn!(why, "the link to the broker is lost");
+        self.link = None;
+        self.lease.unlinked();
+        self.device.link_lost();
+    }
+
+    async fn event(&mut self, event: Event) -> Result<(), TargetError> {
+        match event {
+            Event::Learned(learned) => self.device.learned(learned),
+            Event::StationsIdle(stations) => {
+                for station in stations {
+                    self.device.station_idle(station);
+                }
+            }
+            Event::Echo {
+                request,
+                timestamp_us,
+            } => {
+                if let Some(action) = self.lease.echoed(now(), request, timestamp_us) {
+                    self.act(action).await?;
+                }
+            }
+            Event::Primary | Event::Backup { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn message(&mut self, message: FromBroker) -> Result<(), TargetError> {
+        let at = now();
+        match message {
+            FromBroker::Snapshot(intent) => self.device.snapshot(at, intent),
+            FromBroker::Delta(delta) => {
+                if let Err(error) = self.device.delta(at, &delta) {
+                    tracing::error!(%error, "a delta does not fit; a new link brings a snapshot");
+                    self.unlink("a delta did not fit");
+                }
+            }
+            FromBroker::Grant { request, lease } => {
+                let may_renew = self.may_renew(at);
+                if let Some(action) = self.lease.granted(at, request, lease, may_renew) {
+                    self.act(action).await?;
+                }
+            }
+            FromBroker::AskActivity { query, sessions } => self.ask_activity(query, sessions),
+        }
+        Ok(())
+    }
+
+    fn ask_activity(&mut self, query: u64, sessions: Vec<SessionId>) {
+        let rows: Vec<(SessionId, Vec<Key>)> = sessions
+            .into_iter()
+            .map(|session| (session, self.device.publication_rows(session)))
+            .collect();
+        let target = self.target.clone();
+        self.jobs.push(Box::pin(async move {
+            let all: Vec<Key> = rows.iter().flat_map(|(_, rows)| rows.clone()).collect();
+            let idle = if all.is_empty() {
+                Vec::new()
+            } else {
+                match target.idle(all).await {
+                    Ok(idle) => idle,
+                    Err(error) => {
+                        // No answer: the broker must not take this for silence of the clients.
+                        tracing::warn!(%error, "activity cannot be read");
+                        return None;
+                    }
+                }
+            };
+            let mut idle = idle.into_iter();
+            let sessions = rows
+                .iter()
+                .map(|(session, rows)| Activity {
+                    session: *session,
+                    idle: idle.by_ref().take(rows.len()).flatten().min(),
+                })
+                .collect();
+            Some(FromController::Activity { query, sessions })
+        }));
+    }
+
+    fn query(&mut self, query: Query) {
+        let target = self.target.clone();
+        match query {
+            Query::Status(answer) => {
+                let lease = self.lease.remaining(now());
+                let address = self.address.clone();
+                let mut status = Status::of(&self.device, address, self.link.is_some(), lease);
+                self.jobs.push(Box::pin(async move {
+                    match target.paths().await {
+                        Ok(paths) => status.paths = paths,
+                        Err(error) => tracing::warn!(%error, "path counters cannot be read"),
+                    }
+                    let _ = answer.send(status); // Whoever asked may be gone.
+                    None
+                }));
+            }
+            Query::Explain(name, answer) => {
+                let Some((mut report, row)) = report(&self.device, &name) else {
+                    let _ = answer.send(None);
+                    return;
+                };
+                self.jobs.push(Box::pin(async move {
+                    let counters = target.counters(vec![row]).await.unwrap_or_default();
+                    if let Some(counter) = counters.first() {
+                        report.packets = counter.packets;
+                        report.bytes = counter.bytes;
+                    }
+                    let _ = answer.send(Some(report));
+                    None
+                }));
+            }
+        }
+    }
+}
+
+/// The result of a future that may not be there.
+async fn some<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next message of a link that may not be there.
+async fn receive(link: &mut Option<ControllerEnd>) -> Option<FromBroker> {
+    match link {
+        Some(link) => link.rx.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,263 @@
+//! Everything that the controller writes to a switch, typed: one file per P4 table, and one each for
+//! the replication engine and the digests.
+//!
+//! A [`Key`] names one row, a [`Value`] is what it holds; each file converts its own to and from
+//! P4Runtime entities, by the names in the P4 program.
+
+pub mod digests;
+pub mod dmac;
+pub mod endpoint;
+pub mod open_publication;
+pub mod publication;
+pub mod replication;
+pub mod service;
+pub mod smac;
+pub mod subscriber;
+pub mod subscriber_alias;
+pub mod topic;
+
+use std::fmt;
+
+use p4runtime::p4info::{EntityError, P4Info};
+use p4runtime::v1;
+
+pub use replication::{Replica, Replicas};
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Names one row on the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// How a digest is delivered.
+    Digest(digests::Kind),
+    /// A clone session.
+    CloneSession(u32),
+    /// A multicast group.
+    Group(u16),
+    /// A row of `smac`.
+    Smac(smac::Key),
+    /// A row of `dmac`.
+    Dmac(dmac::Key),
+    /// A row of `service`.
+    Service(service::Key),
+    /// A row of `endpoint`.
+    Endpoint(endpoint::Key),
+    /// A row of `subscriber`.
+    Subscriber(subscriber::Key),
+    /// A row of `subscriber_alias`.
+    SubscriberAlias(subscriber_alias::Key),
+    /// A row of `topic`.
+    Topic(topic::Key),
+    /// A row of `publication`.
+    Publication(publication::Key),
+    /// A row of `open_publication`.
+    OpenPublication(open_publication::Key),
+}
+
+/// What a row holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Of a digest.
+    Digest(digests::Delivery),
+    /// Of a multicast group or a clone session.
+    Replicas(Replicas),
+    /// Of `smac`.
+    Smac(smac::Action),
+    /// Of `dmac`.
+    Dmac(dmac::Action),
+    /// Of `service`.
+    Service(service::Action),
+    /// Of `endpoint`.
+    Endpoint(endpoint::Action),
+    /// Of `subscriber`.
+    Subscriber(subscriber::Action),
+    /// Of `subscriber_alias`.
+    SubscriberAlias(subscriber_alias::Action),
+    /// Of `topic`.
+    Topic(topic::Action),
+    /// Of `publication`.
+    Publication(publication::Action),
+    /// Of `open_publication`.
+    OpenPublication(open_publication::Action),
+}
+
+/// The tables whose rows are the controller's own: unknown rows in them are removed.
+pub const TABLES: [&str; 9] = [
+    smac::NAME,
+    dmac::NAME,
+    service::NAME,
+    endpoint::NAME,
+    subscriber::NAME,
+    subscriber_alias::NAME,
+    topic::NAME,
+    publication::NAME,
+    open_publication::NAME,
+];
+
+impl Key {
+    /// The name of the P4 table, or of what else the row is part of.
+    pub fn table(&self) -> &'static str {
+        match self {
+            Key::Digest(_) => "digest",
+            Key::CloneSession(_) => "clone session",
+            Key::Group(_) => "multicast group",
+            Key::Smac(_) => smac::NAME,
+            Key::Dmac(_) => dmac::NAME,
+            Key::Service(_) => service::NAME,
+            Key::Endpoint(_) => endpoint::NAME,
+            Key::Subscriber(_) => subscriber::NAME,
+            Key::SubscriberAlias(_) => subscriber_alias::NAME,
+            Key::Topic(_) => topic::NAME,
+            Key::Publication(_) => publication::NAME,
+            Key::OpenPublication(_) => open_publication::NAME,
+        }
+    }
+
+    /// Whether the row follows from the broker's intent, and not from what was learned.
+    pub fn of_intent(&self) -> bool {
+        match self {
+            Key::Group(group) => *group >= crate::constants::GROUP_FIRST,
+            Key::Service(_)
+            | Key::Subscriber(_)
+            | Key::SubscriberAlias(_)
+            | Key::Topic(_)
+            | Key::Publication(_)
+            | Key::OpenPublication(_) => true,
+            Key::Digest(_)
+            | Key::CloneSession(_)
+            | Key::Smac(_)
+            | Key::Dmac(_)
+            | Key::Endpoint(_) => false,
+        }
+    }
+}
+
+/// The entity of a row, for INSERT and MODIFY; without a value, its key alone, for DELETE.
+///
+/// # Errors
+/// When P4Info lacks something, or a value does not fit it.
+pub fn encode(
+    p4info: &P4Info,
+    key: &Key,
+    value: Option<&Value>,
+) -> Result<v1::Entity, EntityError> {
+    macro_rules! row {
+        ($($kind:ident: $table:ident),*) => {
+            match (key, value) {
+                $(
+                    (Key::$kind(key), Some(Value::$kind(value))) => {
+                        table_entry($table::encode(p4info, key, Some(value))?)
+                    }
+                    (Key::$kind(key), None) => table_entry($table::encode(p4info, key, None)?),
+                )*
+                (Key::Digest(kind), Some(Value::Digest(delivery))) => {
+                    digests::encode(p4info, *kind, Some(delivery))?
+                }
+                (Key::Digest(kind), _) => digests::encode(p4info, *kind, None)?,
+                (Key::CloneSession(id), Some(Value::Replicas(replicas))) => {
+                    replication::encode_session(*id, replicas)
+                }
+                (Key::CloneSession(id), _) => replication::encode_session(*id, &[]),
+                (Key::Group(id), Some(Value::Replicas(replicas))) => {
+                    replication::encode_group(*id, replicas)
+                }
+                (Key::Group(id), _) => replication::encode_group(*id, &[]),
+                (key, Some(value)) => {
+                    return Err(EntityError::Unset {
+                        owner: format!("a row of {} with the value {value:?}", key.table()),
+                        what: "its own kind of value",
+                    });
+                }
+            }
+        };
+    }
+    Ok(row!(
+        Smac: smac,
+        Dmac: dmac,
+        Service: service,
+        Endpoint: endpoint,
+        Subscriber: subscriber,
+        SubscriberAlias: subscriber_alias,
+        Topic: topic,
+        Publication: publication,
+        OpenPublication: open_publication
+    ))
+}
+
+fn table_entry(entry: v1::TableEntry) -> v1::Entity {
+    entry.into()
+}
+
+/// The row that an entity read from the switch is; `None` for one that is not the controller's.
+///
+/// # Errors
+/// When the entity contradicts P4Info.
+pub fn decode(p4info: &P4Info, entity: v1::Entity) -> Result<Option<(Key, Value)>, EntityError> {
+    use v1::entity::Entity;
+    let entry = match entity.entity {
+        Some(Entity::TableEntry(entry)) if !entry.is_default_action => entry,
+        Some(Entity::PacketReplicationEngineEntry(entry)) => return Ok(replication::decode(entry)),
+        Some(Entity::DigestEntry(entry)) => return Ok(digests::decode(p4info, &entry)),
+        _ => return Ok(None),
+    };
+    let view = p4info.decode_entry(&entry)?;
+    macro_rules! row {
+        ($($kind:ident: $table:ident),*) => {
+            match view.table.name.as_str() {
+                $($table::NAME => $table::decode(&view)?
+                    .map(|(key, value)| (Key::$kind(key), Value::$kind(value))),)*
+                _ => None,
+            }
+        };
+    }
+    Ok(row!(
+        Smac: smac,
+        Dmac: dmac,
+        Service: service,
+        Endpoint: endpoint,
+        Subscriber: subscriber,
+        SubscriberAlias: subscriber_alias,
+        Topic: topic,
+        Publication: publication,
+        OpenPublication: open_publication
+    ))
+}
+
+/// The key of a table entry whose action may be missing, as in an idle timeout notification.
+pub(crate) fn idle_row(
+    p4info: &P4Info,
+    entry: &v1::TableEntry,
+) -> Result<Option<smac::Key>, EntityError> {
+    let view = p4info.decode_entry(entry)?;
+    if view.table.name == smac::NAME {
+        smac::key_of(&view).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Narrows a value that P4Info allows to be wider than the controller's type for it.
+pub(crate) fn value<T>(
+    field: &str,
+    value: Result<T, p4runtime::bytes::BytesError>,
+) -> Result<T, EntityError> {
+    value.map_err(|source| EntityError::Value {
+        field: field.to_owned(),
+        source,
+    })
+}

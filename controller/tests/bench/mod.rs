@@ -1,0 +1,351 @@
+//! A device and a switch in memory, driven step by step in virtual time.
+#![allow(dead_code, unreachable_pub, missing_docs)] // Each test file uses its part.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use controller::Config;
+use controller::apply::Update;
+use controller::constants::{RID_COPY, RID_FIRST, RID_LAST};
+use controller::device::Device;
+use controller::tables::digests::Learned;
+use controller::tables::{Key, Mac, Value, subscriber, topic};
+use controller::target::fake::State;
+use offload::{
+    Alias, AliasType, Change, Delta, FromController, Generation, Intent, Publication,
+    PublicationKey, Refusal, RefusedItem, Revision, SessionId, Topic, TopicIndex,
+};
+
+pub const BROKER: Mac = Mac([2, 0, 0, 0, 0, 0xb0]);
+pub const BROKER_PORT: u16 = 1;
+pub const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub const SERVICE_PORT: u16 = 1883;
+
+/// The IPv4 address of client `n`.
+pub fn ip(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 1, n)
+}
+
+/// The socket address of client `n`.
+pub fn address(n: u8) -> SocketAddr {
+    SocketAddr::from((ip(n), 5000))
+}
+
+pub fn mac(n: u8) -> Mac {
+    Mac([2, 0, 0, 0, 1, n])
+}
+
+/// Client `n` lives behind port 2 + n % 4.
+pub fn port(n: u8) -> u16 {
+    2 + u16::from(n % 4)
+}
+
+pub fn normal(id: u16) -> Alias {
+    Alias {
+        id_type: AliasType::Normal,
+        id,
+    }
+}
+
+pub fn predefined(id: u16) -> Alias {
+    Alias {
+        id_type: AliasType::Predefined,
+        id,
+    }
+}
+
+/// A call of the broker by client `n` from the given port.
+pub fn call_from(n: u8, port: u16) -> Learned {
+    Learned::Endpoint {
+        port,
+        eth_src: mac(n),
+        eth_dst: BROKER,
+        ip_src: ip(n),
+        ip_dst: SERVICE,
+    }
+}
+
+pub fn call(n: u8) -> Learned {
+    call_from(n, port(n))
+}
+
+pub fn answer() -> Learned {
+    Learned::Mac {
+        mac: BROKER,
+        port: BROKER_PORT,
+    }
+}
+
+/// A topic that serves these clients at both QoS, acknowledged by the switch.
+pub fn topic(generation: u32, served: &[u8]) -> Topic {
+    let served: BTreeSet<SessionId> = served.iter().map(|&n| SessionId(n.into())).collect();
+    Topic {
+        name: "t".into(),
+        generation: Generation(generation),
+        home_alias: normal(7),
+        served_q0: served.clone(),
+        served_q1: served,
+        copy_q0: false,
+        copy_q1: false,
+        ack_q1: true,
+        aliases: BTreeMap::new(),
+    }
+}
+
+pub fn publication(n: u8, alias: Alias) -> PublicationKey {
+    PublicationKey {
+        address: address(n),
+        alias,
+    }
+}
+
+pub fn config() -> Config {
+    Config {
+        ports: (1..=8).collect(),
+        ..Config::default()
+    }
+}
+
+/// Which clients a generation of a topic serves, at QoS 0 and 1, and whether the broker gets a copy.
+type Served = [(BTreeSet<SocketAddr>, bool); 2];
+
+pub struct Bench {
+    pub device: Device,
+    pub state: State,
+    pub now: Instant,
+    pub messages: Vec<FromController>,
+    pub intent: Intent,
+    /// What each generation of each topic serves, as the intent had it.
+    served: HashMap<(TopicIndex, u32), Vec<Served>>,
+}
+
+impl Bench {
+    /// Linked, with a snapshot that has the service and the sessions 1 to 9, nobody learned.
+    pub fn new(config: Config) -> Self {
+        Self::with(config, State::default())
+    }
+
+    /// The same with a switch that is not empty.
+    pub fn with(config: Config, state: State) -> Self {
+        let mut bench = Self::unlinked(config, state);
+        let mut intent = Intent {
+            revision: Revision(1),
+            ..Intent::default()
+        };
+        intent
+            .services
+            .insert(SocketAddr::from((SERVICE, SERVICE_PORT)));
+        for n in 1..=9 {
+            intent.sessions.insert(SessionId(n), address(n as u8));
+        }
+        bench.link(intent);
+        bench.settle();
+        bench
+    }
+
+    pub fn unlinked(config: Config, state: State) -> Self {
+        let mut device = Device::new(Arc::new(config), HashMap::new());
+        device.adopt(state.rows.clone().into_iter().collect());
+        Self {
+            device,
+            state,
+            now: Instant::now(),
+            messages: Vec::new(),
+            intent: Intent::default(),
+            served: HashMap::new(),
+        }
+    }
+
+    pub fn link(&mut self, intent: Intent) {
+        self.device.link_opened();
+        self.intent = intent.clone();
+        self.note_served();
+        self.device.snapshot(self.now, intent);
+    }
+
+    /// Everybody up to client `n` has called the broker, and it has answered.
+    pub fn learn(&mut self, n: u8) {
+        self.device.learned((1..=n).map(call));
+        self.device.learned([answer()]);
+        self.settle();
+    }
+
+    pub fn change(&mut self, changes: Vec<Change>) -> Revision {
+        let base = self.intent.revision;
+        let delta = Delta {
+            base,
+            revision: Revision(base.0 + 1),
+            changes,
+        };
+        self.intent.apply(&delta).unwrap();
+        self.note_served();
+        self.device.delta(self.now, &delta).unwrap();
+        delta.revision
+    }
+
+    pub fn set_topic(&mut self, index: u32, to: Topic) -> Revision {
+        self.change(vec![Change::Topic(TopicIndex(index), Some(to))])
+    }
+
+    pub fn set_publication(&mut self, n: u8, alias: Alias, index: u32) -> Revision {
+        let publication_of = Publication {
+            session: SessionId(n.into()),
+            topic: TopicIndex(index),
+        };
+        let key = publication(n, alias);
+        self.change(vec![Change::Publication(key, Some(publication_of))])
+    }
+
+    fn note_served(&mut self) {
+        for (index, topic) in &self.intent.topics {
+            let addresses = |sessions: &BTreeSet<SessionId>| {
+                let of = |session| self.intent.sessions.get(session).copied();
+                sessions.iter().filter_map(of).collect::<BTreeSet<_>>()
+            };
+            let served = [
+                (addresses(&topic.served_q0), topic.copy_q0),
+                (addresses(&topic.served_q1), topic.copy_q1),
+            ];
+            let known = self
+                .served
+                .entry((*index, topic.generation.0))
+                .or_default();
+            if !known.contains(&served) {
+                known.push(served);
+            }
+        }
+    }
+
+    /// One write, if there is one to do now.
+    pub fn step(&mut self) -> Option<Vec<Update>> {
+        let batch = self.device.next_batch(self.now);
+        self.messages.extend(self.device.take_messages());
+        let batch = batch?;
+        let results = self.state.write(&batch);
+        self.check();
+        self.device.batch_done(self.now, results);
+        self.messages.extend(self.device.take_messages());
+        Some(batch)
+    }
+
+    /// Writes what can be written without waiting.
+    pub fn run(&mut self) -> Vec<Vec<Update>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.step() {
+            batches.push(batch);
+            assert!(batches.len() < 10_000, "it writes for ever");
+        }
+        batches
+    }
+
+    /// Lets time pass, writing whatever falls due.
+    pub fn pass(&mut self, time: Duration) -> Vec<Vec<Update>> {
+        let until = self.now + time;
+        let mut batches = self.run();
+        while let Some(at) = self.device.next_deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            batches.extend(self.run());
+            self.now += Duration::from_micros(10);
+            assert!(batches.len() < 100_000, "it writes for ever");
+        }
+        self.now = self.now.max(until);
+        batches
+    }
+
+    /// Until nothing is left to write.
+    pub fn settle(&mut self) {
+        let until = self.now + Duration::from_secs(120);
+        self.run();
+        while !self.device.is_settled() {
+            let at = self.device.next_deadline().expect("it waits for nothing");
+            self.now = self.now.max(at) + Duration::from_micros(10);
+            assert!(self.now < until, "it does not settle");
+            self.run();
+        }
+    }
+
+    pub fn take_messages(&mut self) -> Vec<FromController> {
+        std::mem::take(&mut self.messages)
+    }
+
+    pub fn installed(&self) -> Option<Revision> {
+        self.messages.iter().rev().find_map(|message| match message {
+            FromController::Installed { revision } => Some(*revision),
+            _ => None,
+        })
+    }
+
+    pub fn refused(&self, item: RefusedItem) -> Option<Option<Refusal>> {
+        self.messages.iter().rev().find_map(|message| match message {
+            FromController::Refused { item: of, why } if *of == item => Some(why.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn topic_row(&self, index: u32) -> Option<topic::Action> {
+        let key = Key::Topic(topic::Key { topic_index: index });
+        match self.state.rows.get(&key) {
+            Some(Value::Topic(action)) => Some(*action),
+            _ => None,
+        }
+    }
+
+    pub fn count(&self, table: &str) -> usize {
+        let rows = self.state.rows.keys();
+        rows.filter(|key| key.table() == table).count()
+    }
+
+    /// Whom a group on the switch reaches, and whether the broker is among them.
+    pub fn members(&self, group: u16) -> (BTreeSet<SocketAddr>, bool) {
+        if group == 0 {
+            return (BTreeSet::new(), false);
+        }
+        let Some(Value::Replicas(replicas)) = self.state.rows.get(&Key::Group(group)) else {
+            panic!("group {group} is not there");
+        };
+        let mut members = BTreeSet::new();
+        let mut copy = false;
+        for replica in replicas.iter() {
+            if replica.rid == RID_COPY {
+                copy = true;
+                continue;
+            }
+            assert!((RID_FIRST..=RID_LAST).contains(&replica.rid));
+            let key = Key::Subscriber(subscriber::Key { rid: replica.rid });
+            let Some(Value::Subscriber(deliver)) = self.state.rows.get(&key) else {
+                panic!("replica {replica:?} of group {group} has no row");
+            };
+            members.insert(SocketAddr::from((deliver.ip_dst, deliver.udp_dst)));
+        }
+        (members, copy)
+    }
+
+    /// The law of the switch's state, at every moment: a topic's groups are there, and reach
+    /// exactly those whom its generation serves.
+    pub fn check(&self) {
+        for (key, value) in &self.state.rows {
+            let (Key::Topic(key), Value::Topic(action)) = (key, value) else {
+                continue;
+            };
+            let index = TopicIndex(key.topic_index);
+            let Some(served) = self.served.get(&(index, action.generation())) else {
+                continue; // Of a broker before.
+            };
+            let (groups, copies) = match action {
+                topic::Action::Offload(o) => ([o.group_q0, o.group_q1], [o.copy_q0, o.copy_q1]),
+                topic::Action::Discard { .. } => ([0, 0], [false, false]),
+            };
+            let is = [0, 1].map(|side| {
+                let (members, copied) = self.members(groups[side]);
+                assert_eq!(copied, groups[side] != 0 && copies[side], "{action:?}");
+                (members, copies[side])
+            });
+            assert!(
+                served.contains(&is),
+                "{index:?} {action:?} reaches {is:?}, not {served:?}"
+            );
+        }
+    }
+}
