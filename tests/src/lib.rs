@@ -3,8 +3,8 @@
 //! concern.
 //!
 //! The target of the data plane's tests comes from the environment variable `TOPICSWITCH_TARGET`,
-//! `sim` or `bmv2`; without it they run on sim, and on BMv2 too where `simple_switch_grpc` is on
-//! PATH. What a machine may lack is asked for with [`require`].
+//! `sim` (ports in memory), `sim-veth` (sim on interfaces) or `bmv2`; without it they run on sim, and
+//! on BMv2 too where `simple_switch_grpc` is on PATH. What a machine may lack is asked for with [`require`].
 //!
 //! ```
 //! // A frame built, and read back with every length and checksum verified.

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use system_tests::data_plane::{
-    DataPlane, MAX_LENGTH, Offload, Outcome, Path, RID_COPY, on_each_target,
+    DataPlane, MAX_LENGTH, Offload, Outcome, Path, RID_COPY, Target, on_each_target, on_target,
 };
 use system_tests::frame::{Checksum, Datagram};
 use system_tests::hosts::{ALICE, BOB, BROKER, PUBLISHER};
@@ -317,6 +317,23 @@ fn a_publish_that_would_be_too_long_with_its_tag_goes_to_the_broker_untouched() 
         let outcome = plane.exchange(PUBLISHER.port, std::slice::from_ref(&frame));
         assert_eq!(outcome, [(BROKER.port, vec![frame])].into());
         assert_eq!(plane.path_count(Path::TooLong), 1);
+    });
+}
+
+#[test]
+fn the_longest_datagrams_go_to_the_broker_untouched() {
+    // Only ports in memory carry them whole.
+    on_target(Target::Sim, |plane| {
+        prepare(plane, copying());
+        for length in [1_501, 60_000, 65_521] {
+            let frame = sent(&Publish::new(0, ALIAS, 0, vec![b'x'; length - 28 - 9])).frame();
+            let outcome = plane.exchange(PUBLISHER.port, std::slice::from_ref(&frame));
+            assert!(
+                outcome == [(BROKER.port, vec![frame])].into(),
+                "{length} octets"
+            );
+        }
+        assert_eq!(plane.path_count(Path::TooLong), 3);
     });
 }
 

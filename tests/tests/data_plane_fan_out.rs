@@ -4,7 +4,9 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use system_tests::data_plane::{DataPlane, MAX_LENGTH, Offload, Outcome, Path, on_each_target};
+use system_tests::data_plane::{
+    DataPlane, MAX_LENGTH, Offload, Outcome, Path, Target, on_each_target, on_target,
+};
 use system_tests::frame::{Checksum, Datagram, ones_complement_sum};
 use system_tests::hosts::{ALICE, BOB, BROKER, PUBLISHER};
 use system_tests::messages::{PREDEFINED, Publish, QOS_1, QOS_MINUS_ONE, SHORT};
@@ -407,5 +409,23 @@ fn copies_of_one_publisher_keep_their_order() {
                 .collect();
             assert!(outcome[&host.port] == expected, "port {}", host.port);
         }
+    });
+}
+
+#[test]
+fn sim_does_the_same_on_network_interfaces() {
+    if !system_tests::require("netns", system_tests::netns::available()) {
+        return;
+    }
+    on_target(Target::SimOnVeth, |plane| {
+        prepare(plane);
+        let publish = Publish::new(QOS_1, ALIAS, 9, *b"21.5");
+        let mut outcome = plane.exchange(PUBLISHER.port, &[sent(&publish).frame()]);
+        let puback = outcome.remove(&PUBLISHER.port).expect("a PUBACK");
+        assert_eq!(
+            Datagram::read(&puback[0]).expect("a datagram").dst,
+            PUBLISHER.socket()
+        );
+        assert_eq!(outcome, to_both(|to| copy(&publish, to).frame()));
     });
 }

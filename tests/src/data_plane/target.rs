@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use p4runtime::client::Client;
 use p4runtime::p4info::P4Info;
 use p4runtime::v1::set_forwarding_pipeline_config_request::Action;
+use sim::ports::{AfPacketPort, MemLink, Port, mem_pair};
+use sim::runtime::{RunningRuntime, Runtime, RuntimeConfig};
+use sim::server::{DeviceConfig, connect_in_memory, serve_tcp};
 
 use super::{DataPlane, Link};
 use crate::hosts::{BROKER, HOSTS};
@@ -17,11 +20,20 @@ use crate::{on_path, repository, require};
 /// The source address of the fixture's own frames.
 pub(super) const FENCE_MAC: [u8; 6] = [2, 0, 0, 0, 0xfe, 0xce];
 
+/// Each switch that has a server on a socket has a namespace of its own, so this is always free.
 const GRPC: &str = "127.0.0.1:9559";
+/// sim's device id.
+const SIM_DEVICE: u64 = 7;
+/// Frames that wait in a mem port.
+const QUEUE: usize = 1024;
 
 /// A kind of switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// sim in this process, with ports in memory.
+    Sim,
+    /// sim in this process, on veth pairs in a namespace of its own, and its server on TCP.
+    SimOnVeth,
     /// BMv2's `simple_switch_grpc`, on veth pairs in a namespace of its own.
     Bmv2,
 }
@@ -34,16 +46,18 @@ impl Target {
     pub fn selected() -> Vec<Target> {
         let has_bmv2 = on_path("simple_switch_grpc").is_some();
         let wanted = match std::env::var("TOPICSWITCH_TARGET").as_deref() {
+            Ok("sim") => vec![Target::Sim],
+            Ok("sim-veth") => vec![Target::SimOnVeth],
             Ok("bmv2") => vec![Target::Bmv2],
-            Ok(other) => panic!("TOPICSWITCH_TARGET={other}: it is sim or bmv2"),
-            Err(_) => vec![Target::Bmv2],
+            Ok(other) => panic!("TOPICSWITCH_TARGET={other}: it is sim, sim-veth or bmv2"),
+            Err(_) => vec![Target::Sim, Target::Bmv2],
         };
-        wanted
-            .into_iter()
-            .filter(|target| match target {
-                Target::Bmv2 => require("bmv2", has_bmv2) && require("netns", netns::available()),
-            })
-            .collect()
+        let is_there = |target: &Target| match target {
+            Target::Sim => true,
+            Target::SimOnVeth => require("netns", netns::available()),
+            Target::Bmv2 => require("bmv2", has_bmv2) && require("netns", netns::available()),
+        };
+        wanted.into_iter().filter(is_there).collect()
     }
 }
 
@@ -53,13 +67,26 @@ impl Target {
 /// As the test does.
 pub fn on_each_target(test: impl Fn(&mut DataPlane) + Sync) {
     for target in Target::selected() {
-        eprintln!("target: {target:?}");
-        match target {
-            Target::Bmv2 => {
-                let namespace = Namespace::new().expect("a namespace");
-                // The connection to the switch is made inside too.
-                namespace.run(|| test(&mut bmv2(&namespace)));
-            }
+        on_target(target, &test);
+    }
+}
+
+/// Runs a test on one target.
+///
+/// # Panics
+/// As the test does.
+pub fn on_target(target: Target, test: impl Fn(&mut DataPlane) + Sync) {
+    eprintln!("target: {target:?}");
+    match target {
+        Target::Sim => test(&mut sim_in_memory()),
+        Target::SimOnVeth => {
+            let namespace = Namespace::new().expect("a namespace");
+            // The connection to the switch is made inside too.
+            namespace.run(|| test(&mut sim_on_veth(&namespace)));
+        }
+        Target::Bmv2 => {
+            let namespace = Namespace::new().expect("a namespace");
+            namespace.run(|| test(&mut bmv2(&namespace)));
         }
     }
 }
@@ -67,6 +94,7 @@ pub fn on_each_target(test: impl Fn(&mut DataPlane) + Sync) {
 /// What keeps the switch running.
 pub(super) enum Switch {
     Process { _process: Process },
+    Sim { _runtime: RunningRuntime },
 }
 
 impl Link for RawInterface {
@@ -79,34 +107,109 @@ impl Link for RawInterface {
     }
 }
 
+impl Link for MemLink {
+    fn send(&mut self, frame: &[u8]) {
+        MemLink::send(self, frame).expect("there is room, and the switch is there");
+    }
+
+    fn recv(&mut self, deadline: Instant) -> Option<Vec<u8>> {
+        self.recv_deadline(deadline)
+    }
+}
+
+type Links = BTreeMap<u16, Box<dyn Link>>;
+
+fn sim_in_memory() -> DataPlane {
+    let mut links = Links::new();
+    let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
+    for host in HOSTS {
+        let (port, link) = mem_pair(&format!("host{}", host.port), QUEUE);
+        ports.push((host.port.into(), Box::new(port)));
+        links.insert(host.port, Box::new(link));
+    }
+    let running = sim(ports);
+    let service = running.service();
+    let connect = async || Client::new(connect_in_memory(service.clone()), SIM_DEVICE);
+    control(
+        Target::Sim,
+        connect,
+        links,
+        Switch::Sim { _runtime: running },
+    )
+}
+
+/// To be called inside the namespace.
+fn sim_on_veth(namespace: &Namespace) -> DataPlane {
+    let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
+    let links = veths(namespace, |number, interface| {
+        let port = AfPacketPort::open(interface).expect("the interface is there");
+        ports.push((number.into(), Box::new(port)));
+    });
+    let running = sim(ports);
+    let service = running.service();
+    let connect = async || {
+        let listener = tokio::net::TcpListener::bind(GRPC)
+            .await
+            .expect("the port is free");
+        tokio::spawn(serve_tcp(service.clone(), listener, std::future::pending()));
+        connected(GRPC, SIM_DEVICE).await
+    };
+    control(
+        Target::SimOnVeth,
+        connect,
+        links,
+        Switch::Sim { _runtime: running },
+    )
+}
+
+fn sim(ports: Vec<(u32, Box<dyn Port>)>) -> RunningRuntime {
+    let device = DeviceConfig {
+        device_id: SIM_DEVICE,
+        ..DeviceConfig::default()
+    };
+    let config = RuntimeConfig {
+        device,
+        ..RuntimeConfig::default()
+    };
+    let runtime = Runtime::new(config, ports).expect("ports of the fixture");
+    runtime.start().expect("threads")
+}
+
 /// To be called inside the namespace.
 fn bmv2(namespace: &Namespace) -> DataPlane {
     let mut command = Command::new("simple_switch_grpc");
-    let mut links: BTreeMap<u16, Box<dyn Link>> = BTreeMap::new();
-    for host in HOSTS {
-        let (near, far) = (format!("sw{}", host.port), format!("host{}", host.port));
-        namespace.veth(&near, namespace, &far);
-        command.arg("-i").arg(format!("{}@{near}", host.port));
-        links.insert(host.port, Box::new(namespace.open(&far)));
-    }
+    let links = veths(namespace, |number, interface| {
+        command.arg("-i").arg(format!("{number}@{interface}"));
+    });
     command.args(["--no-p4", "--", "--grpc-server-addr", GRPC]);
     command.args(["--cpu-port", &super::CPU_PORT.to_string()]);
     let process = Process::start(command, Some(namespace));
-    connect(
+    let connect = async || connected(GRPC, 0).await;
+    control(
         Target::Bmv2,
-        GRPC,
-        0,
+        connect,
         links,
         Switch::Process { _process: process },
     )
 }
 
+/// A veth pair for each host: tells the switch's end, opens the host's.
+fn veths(namespace: &Namespace, mut attach: impl FnMut(u16, &str)) -> Links {
+    let mut links = Links::new();
+    for host in HOSTS {
+        let (near, far) = (format!("sw{}", host.port), format!("host{}", host.port));
+        namespace.veth(&near, namespace, &far);
+        attach(host.port, &near);
+        links.insert(host.port, Box::new(namespace.open(&far)));
+    }
+    links
+}
+
 /// Connects to a switch, loads the program and installs what it always needs.
-fn connect(
+fn control(
     target: Target,
-    address: &str,
-    device_id: u64,
-    links: BTreeMap<u16, Box<dyn Link>>,
+    connect: impl AsyncFnOnce() -> Client,
+    links: Links,
     switch: Switch,
 ) -> DataPlane {
     let p4info = P4Info::load(repository().join("p4src/compiled/mqttsn.p4info.txtpb"));
@@ -121,7 +224,7 @@ fn connect(
         .build();
     let runtime = runtime.expect("a runtime");
     let (client, stream) = runtime.block_on(async {
-        let mut client = connected(address, device_id).await;
+        let mut client = connect().await;
         let stream = client.open_stream(1, None).await.expect("the stream");
         assert!(stream.is_primary(), "nobody else controls this switch");
         client
@@ -160,10 +263,12 @@ async fn connected(address: &str, device_id: u64) -> Client {
         again.tick().await;
         match Client::connect(address, device_id, Some(super::DEADLINE)).await {
             Ok(client) => return client,
-            Err(error) => assert!(
-                Instant::now() < deadline,
-                "the switch does not answer: {error}"
-            ),
+            Err(error) => {
+                assert!(
+                    Instant::now() < deadline,
+                    "the switch does not answer: {error}"
+                );
+            }
         }
     }
 }
