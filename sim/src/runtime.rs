@@ -18,14 +18,13 @@
 //! ```
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::ports::{Batch, MemPort, Port, PortCounters, PortSpec, mem_pair};
@@ -39,6 +38,7 @@ const PORTS: usize = 512;
 /// Packets of controllers that wait for the packet thread.
 const CPU_QUEUE: usize = 4096;
 const NO_PORT: u16 = u16::MAX;
+const STOP: u64 = u64::MAX;
 
 /// How a runtime is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +192,7 @@ impl Runtime {
     pub fn start(self) -> Result<RunningRuntime, RuntimeError> {
         let start = Instant::now();
         let stop = Arc::new(Stop::new()?);
+        let epoll = self.pump.watch(&stop)?;
         let mut threads = Vec::new();
 
         let (device, stopped) = (Arc::clone(&self.device), Arc::clone(&stop));
@@ -209,11 +210,12 @@ impl Runtime {
         threads.push(notifier);
 
         let (mut pump, stopped) = (self.pump, Arc::clone(&stop));
-        let packets = std::thread::Builder::new()
-            .name("sim-packets".to_owned())
-            .spawn(move || pump.run(start, &stopped));
-        let packets = packets.inspect_err(|_| stop.stop())?;
-        threads.push(packets);
+        threads.push(
+            std::thread::Builder::new()
+                .name("sim-packets".to_owned())
+                .spawn(move || pump.run(&epoll, start, &stopped))
+                .inspect_err(|_| stop.stop())?,
+        );
         Ok(RunningRuntime {
             device: self.device,
             reports: self.reports,
@@ -294,8 +296,6 @@ struct Place {
     port: Box<dyn Port>,
     /// Its receiving side failed for good.
     lost: bool,
-    /// Its batch was full: more may wait, whatever the descriptor says.
-    more: bool,
 }
 
 impl Outlets {
@@ -320,7 +320,6 @@ impl Outlets {
                 number,
                 port,
                 lost: false,
-                more: false,
             });
         }
         Ok(Outlets {
@@ -384,74 +383,56 @@ impl Pump {
         (self.batch.len(), self.batch.room() == 0)
     }
 
-    /// Serves the ports until told to stop; sleeps while there is nothing to do.
-    fn run(&mut self, start: Instant, stop: &Stop) {
+    /// Watches all places and `stop`; the data of an event is the place, [`STOP`] for `stop`.
+    fn watch(&self, stop: &Stop) -> io::Result<Epoll> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let event = |data| EpollEvent::new(EpollFlags::EPOLLIN, data);
+        for (index, place) in self.outlets.ports.iter().enumerate() {
+            epoll.add(place.port.wake_fd(), event(index as u64))?;
+        }
+        epoll.add(self.cpu.wake_fd(), event(self.outlets.ports.len() as u64))?;
+        epoll.add(&stop.event, event(STOP))?;
+        Ok(epoll)
+    }
+
+    /// Serves the places until told to stop; sleeps while there is nothing to do.
+    fn run(&mut self, epoll: &Epoll, start: Instant, stop: &Stop) {
+        // Frames may have come before anybody watched, and full batches leave some behind.
         let mut ready = vec![true; self.places()];
-        let mut cpu_more = false;
         while !stop.is_stopped() {
-            for place in 0..self.places() {
-                if !ready[place] {
+            for (place, ready) in ready.iter_mut().enumerate() {
+                if !std::mem::take(ready) {
                     continue;
                 }
                 let (_, more) = self.turn(place, start.elapsed());
-                match self.outlets.ports.get_mut(place) {
-                    Some(place) => place.more = more,
-                    None => cpu_more = more,
+                *ready = more;
+                if let Some(place) = self.outlets.ports.get(place)
+                    && place.lost
+                {
+                    // Already gone from the system's side when the descriptor is.
+                    let _ = epoll.delete(place.port.wake_fd());
                 }
             }
-            let hurry = cpu_more || self.outlets.ports.iter().any(|place| place.more);
-            self.wait(hurry, stop, &mut ready);
-            for (ready, place) in ready.iter_mut().zip(&self.outlets.ports) {
-                *ready |= place.more;
-            }
-            if let Some(cpu) = ready.last_mut() {
-                *cpu |= cpu_more;
-            }
-        }
-    }
-
-    /// Finds the places that may have frames, waiting for one unless in a hurry.
-    fn wait(&self, hurry: bool, stop: &Stop, ready: &mut [bool]) {
-        let of_port = |place: &Place| {
-            // A lost port is watched for nothing.
-            let events = if place.lost {
-                PollFlags::empty()
+            let hurry = ready.contains(&true);
+            let timeout = if hurry {
+                EpollTimeout::ZERO
             } else {
-                PollFlags::POLLIN
+                EpollTimeout::NONE
             };
-            (!place.lost).then_some(events)
-        };
-        let mut fds = Vec::with_capacity(self.places() + 1);
-        let mut of_fd = Vec::with_capacity(self.places() + 1);
-        for (index, place) in self.outlets.ports.iter().enumerate() {
-            if let Some(events) = of_port(place) {
-                fds.push(PollFd::new(place.port.wake_fd(), events));
-                of_fd.push(Some(index));
-            }
-        }
-        fds.push(PollFd::new(self.cpu.wake_fd(), PollFlags::POLLIN));
-        of_fd.push(Some(self.outlets.ports.len()));
-        fds.push(PollFd::new(stop.event.as_fd(), PollFlags::POLLIN));
-        of_fd.push(None);
-
-        ready.fill(false);
-        let timeout = if hurry {
-            PollTimeout::ZERO
-        } else {
-            PollTimeout::NONE
-        };
-        match poll(&mut fds, timeout) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return,
-            Err(error) => {
-                tracing::error!(%error, "cannot wait for ports: looking at all of them");
-                ready.fill(true);
-                return;
-            }
-        }
-        for (fd, index) in fds.iter().zip(of_fd) {
-            if let (Some(true), Some(index)) = (fd.any(), index) {
-                ready[index] = true;
+            let mut events = [EpollEvent::empty(); 64];
+            match epoll.wait(&mut events, timeout) {
+                Ok(count) => {
+                    for event in &events[..count] {
+                        if let Some(ready) = ready.get_mut(event.data() as usize) {
+                            *ready = true;
+                        }
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for ports: looking at all of them");
+                    ready.fill(true);
+                }
             }
         }
     }

@@ -81,11 +81,31 @@ pub(super) fn matches_from_wire(
         let given = matches.iter().find(|given| given.field_id == field.id);
         let value = match given {
             None => dont_care(key.kind, field.bitwidth),
-            Some(given) => match_from_wire(key.kind, field.bitwidth, given),
+            Some(given) => match_from_wire(wire_kind(field, key.kind), field.bitwidth, given)
+                .map(|value| as_program(value, key.kind, field.bitwidth)),
         };
         value.map_err(|refusal| refusal.at(format_args!("field \"{}\"", field.name)))
     };
     table.match_fields.iter().zip(keys).map(one).collect()
+}
+
+/// How a field matches on the wire. p4c turns `optional` keys into ternary ones in the JSON.
+fn wire_kind(field: &p4info::MatchField, program: MatchKind) -> MatchKind {
+    match (&field.kind, program) {
+        (p4info::MatchKind::Optional, MatchKind::Ternary) => MatchKind::Optional,
+        (_, program) => program,
+    }
+}
+
+/// The match in the program's kind.
+fn as_program(value: MatchValue, program: MatchKind, bitwidth: u32) -> MatchValue {
+    match (value, program) {
+        (MatchValue::Optional(Some(value)), MatchKind::Ternary) => MatchValue::Ternary {
+            value,
+            mask: all_ones(bitwidth),
+        },
+        (value, _) => value,
+    }
 }
 
 fn dont_care(kind: MatchKind, bitwidth: u32) -> Outcome<MatchValue> {
@@ -195,6 +215,11 @@ pub(super) fn matches_to_wire(table: &p4info::Table, key: &EntryKey) -> Vec<Fiel
                 prefix_len: *prefix_len as i32,
             }),
             MatchValue::Ternary { mask, .. } if mask.iter().all(|&byte| byte == 0) => return None,
+            MatchValue::Ternary { value, .. } if field.kind == p4info::MatchKind::Optional => {
+                FieldMatchType::Optional(field_match::Optional {
+                    value: canonical(value),
+                })
+            }
             MatchValue::Ternary { value, mask } => FieldMatchType::Ternary(field_match::Ternary {
                 value: canonical(value),
                 mask: canonical(mask),

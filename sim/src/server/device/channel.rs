@@ -1,0 +1,198 @@
+//! What comes and goes over `StreamChannel`: arbitration, packets, acknowledgements.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use p4runtime::v1;
+use p4runtime::v1::stream_message_request::Update as Request;
+use p4runtime::v1::stream_message_response::Update as Response;
+use tonic::{Code, Status};
+
+use super::{Device, Forwarding, PacketIn, Sessions, ready};
+use crate::ports::LinkError;
+use crate::server::arbitration::{Notification, StreamId};
+use crate::server::errors::{Outcome, Refusal};
+use crate::server::stream::StreamSender;
+
+impl Device {
+    pub(in crate::server) fn add_stream(&self, sender: StreamSender) -> StreamId {
+        let mut sessions = self.sessions.lock();
+        sessions.last_stream += 1;
+        let id = StreamId(sessions.last_stream);
+        sessions.streams.insert(id, sender);
+        id
+    }
+
+    pub(in crate::server) fn close_stream(&self, stream: StreamId) {
+        let mut sessions = self.sessions.lock();
+        let was_primary = sessions.arbitration.primary() == Some(stream);
+        let notifications = sessions.arbitration.close(stream);
+        sessions.streams.remove(&stream);
+        self.after_arbitration(&sessions, notifications, was_primary);
+    }
+
+    pub(in crate::server) fn stream_message(
+        &self,
+        now: Duration,
+        stream: StreamId,
+        message: v1::StreamMessageRequest,
+    ) -> Result<(), Status> {
+        let result = match message.update {
+            Some(Request::Arbitration(update)) => return self.arbitrate(stream, update),
+            Some(Request::Packet(packet)) => self.packet_out(stream, &packet).map_err(|refusal| {
+                self.counters.packet_outs_dropped.fetch_add(1, Relaxed);
+                let packet_out = Some(packet);
+                let details = v1::PacketOutError { packet_out };
+                refusal.stream_error(v1::stream_error::Details::PacketOut(details))
+            }),
+            Some(Request::DigestAck(ack)) => self.digest_ack(stream, ack).map_err(|refusal| {
+                let details = v1::DigestListAckError {
+                    digest_list_ack: Some(ack),
+                };
+                refusal.stream_error(v1::stream_error::Details::DigestListAck(details))
+            }),
+            Some(Request::Other(other)) => {
+                let refusal = Refusal::unimplemented("stream messages of other kinds");
+                let details = v1::StreamOtherError { other: Some(other) };
+                Err(refusal.stream_error(v1::stream_error::Details::Other(details)))
+            }
+            None => {
+                let refusal = Refusal::invalid("the stream message is empty");
+                let details = v1::StreamOtherError { other: None };
+                Err(refusal.stream_error(v1::stream_error::Details::Other(details)))
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(?stream, ?now, %error.message, "refused a stream message");
+            if let Some(sender) = self.sessions.lock().streams.get(&stream) {
+                sender.offer(Response::Error(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn arbitrate(
+        &self,
+        stream: StreamId,
+        mut update: v1::MasterArbitrationUpdate,
+    ) -> Result<(), Status> {
+        if self.check_device(update.device_id).is_ok() {
+            // BMv2's device 0 is the device.
+            update.device_id = self.config.device_id;
+        }
+        let mut sessions = self.sessions.lock();
+        let before = sessions.arbitration.primary();
+        match sessions.arbitration.update(stream, &update) {
+            Ok(notifications) => {
+                let changed = sessions.arbitration.primary() != before;
+                self.after_arbitration(&sessions, notifications, changed);
+                Ok(())
+            }
+            Err(refusal) => {
+                let status = Status::from(refusal);
+                if let Some(sender) = sessions.streams.get(&stream) {
+                    sender.end(status.clone());
+                }
+                Err(status)
+            }
+        }
+    }
+
+    fn after_arbitration(
+        &self,
+        sessions: &Sessions,
+        notifications: Vec<Notification>,
+        primary_changed: bool,
+    ) {
+        if primary_changed {
+            self.digests.primary_changed();
+            self.refresh_packet_in(sessions, &self.forwarding.read());
+        }
+        for (stream, notification) in notifications {
+            if let Some(sender) = sessions.streams.get(&stream)
+                && !sender.send(Response::Arbitration(notification))
+            {
+                tracing::warn!(
+                    ?stream,
+                    "a controller reads nothing: it misses an arbitration"
+                );
+            }
+        }
+        self.wake();
+    }
+
+    fn packet_out(&self, stream: StreamId, packet: &v1::PacketOut) -> Outcome {
+        if self.sessions.lock().arbitration.primary() != Some(stream) {
+            return Err(Refusal::denied(
+                "only the primary controller may send packets",
+            ));
+        }
+        let forwarding = self.forwarding.read();
+        let running = ready(forwarding.running.as_ref(), None)?;
+        let layout = &running.loaded.packet_out;
+        let mut frame = Vec::with_capacity(layout.len() + packet.payload.len());
+        layout.pack(&packet.metadata, &mut frame)?;
+        frame.extend_from_slice(&packet.payload);
+        match self.cpu.send(&frame) {
+            Ok(()) => {
+                self.counters.packet_outs.fetch_add(1, Relaxed);
+                Ok(())
+            }
+            Err(error @ LinkError::TooLong(_)) => Err(Refusal::invalid(error.to_string())),
+            Err(error @ LinkError::Full) => {
+                Err(Refusal::new(Code::ResourceExhausted, error.to_string()))
+            }
+            Err(error @ LinkError::Closed) => {
+                Err(Refusal::new(Code::Unavailable, error.to_string()))
+            }
+        }
+    }
+
+    fn digest_ack(&self, stream: StreamId, ack: v1::DigestListAck) -> Outcome {
+        if self.sessions.lock().arbitration.primary() != Some(stream) {
+            return Err(Refusal::denied(
+                "only the primary controller acknowledges digests",
+            ));
+        }
+        let forwarding = self.forwarding.read();
+        let running = ready(forwarding.running.as_ref(), None)?;
+        let (_, handle) = running.loaded.digests.get(ack.digest_id)?;
+        self.digests.acknowledge(handle, ack.list_id);
+        Ok(())
+    }
+
+    /// A frame left on the CPU port: it goes to the primary. Takes no lock.
+    pub fn packet_in(&self, head: &[u8], payload: &[u8]) {
+        let sent = self.packet_in.load().as_ref().is_some_and(|path| {
+            let mut frame = [head, payload].concat();
+            path.layout.unpack(&frame).is_some_and(|metadata| {
+                frame.drain(..path.layout.len());
+                path.primary.offer(Response::Packet(v1::PacketIn {
+                    payload: frame,
+                    metadata,
+                }))
+            })
+        });
+        let counter = match sent {
+            true => &self.counters.packet_ins,
+            false => &self.counters.packet_ins_dropped,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn refresh_packet_in(&self, sessions: &Sessions, forwarding: &Forwarding) {
+        let primary = sessions.arbitration.primary();
+        let primary = primary
+            .and_then(|stream| sessions.streams.get(&stream))
+            .cloned();
+        let layout = forwarding
+            .running
+            .as_ref()
+            .map(|r| r.loaded.packet_in.clone());
+        let path = primary
+            .zip(layout)
+            .map(|(primary, layout)| PacketIn { primary, layout });
+        self.packet_in.store(path.map(Arc::new));
+    }
+}

@@ -1,0 +1,335 @@
+//! One P4Runtime device: a switch, its pipeline, its controllers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use p4runtime::v1;
+use parking_lot::{Mutex, RwLock};
+use tonic::{Code, Status};
+
+use crate::Switch;
+use crate::control::Control;
+use crate::ports::MemLink;
+use crate::server::arbitration::{Arbitration, StreamId};
+use crate::server::digests::Digests;
+use crate::server::errors::{Outcome, Refusal, batch_status};
+use crate::server::notes::Notes;
+use crate::server::packet_io::PacketLayout;
+use crate::server::pipeline::Loaded;
+use crate::server::read::Reader;
+use crate::server::stream::{ControllerStream, StreamSender};
+use crate::server::write::Batch;
+use crate::server::{API_VERSION, Compat};
+
+mod channel;
+mod configure;
+mod notify;
+
+/// The longest `Write` batch, in updates.
+const MAX_UPDATES: usize = 1 << 20;
+
+/// How a device is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceConfig {
+    /// The id that controllers name it by.
+    pub device_id: u64,
+    /// Whose behaviour to show.
+    pub compat: Compat,
+    /// The time since the Unix epoch at which the switch's clock was zero, for the timestamps of
+    /// notifications.
+    pub epoch: Duration,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        DeviceConfig {
+            device_id: 1,
+            compat: Compat::Spec,
+            epoch: Duration::ZERO,
+        }
+    }
+}
+
+/// What went over the streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceStats {
+    /// Packets sent to the primary.
+    pub packet_ins: u64,
+    /// Packets for a controller that were dropped: there was no primary, it was too slow, or the
+    /// packet was shorter than its header.
+    pub packet_ins_dropped: u64,
+    /// Packets taken from the primary.
+    pub packet_outs: u64,
+    /// Packets of controllers that were refused or dropped.
+    pub packet_outs_dropped: u64,
+}
+
+/// A P4Runtime device. All methods may be called from any thread.
+pub struct Device {
+    config: DeviceConfig,
+    switch: Arc<Switch>,
+    /// The switch's CPU port, for packets of controllers.
+    cpu: MemLink,
+    /// Held for the whole of a `Write`, so that a new primary never overtakes the old one's.
+    sessions: Mutex<Sessions>,
+    forwarding: RwLock<Forwarding>,
+    digests: Digests,
+    last_idle_scan: Mutex<Duration>,
+    /// What a packet for the controller needs, without a lock.
+    packet_in: ArcSwapOption<PacketIn>,
+    counters: Counters,
+    wake: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
+}
+
+struct Sessions {
+    arbitration: Arbitration,
+    streams: HashMap<StreamId, StreamSender>,
+    last_stream: u64,
+}
+
+#[derive(Default)]
+struct Forwarding {
+    running: Option<Running>,
+    /// VERIFY_AND_SAVE came, COMMIT did not yet.
+    saved: Option<Loaded>,
+    notes: Notes,
+}
+
+struct Running {
+    loaded: Arc<Loaded>,
+    control: Control,
+}
+
+struct PacketIn {
+    primary: StreamSender,
+    layout: PacketLayout,
+}
+
+#[derive(Default)]
+struct Counters {
+    packet_ins: AtomicU64,
+    packet_ins_dropped: AtomicU64,
+    packet_outs: AtomicU64,
+    packet_outs_dropped: AtomicU64,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    /// A device around `switch`; `cpu` is the far end of the switch's CPU port.
+    pub fn new(config: DeviceConfig, switch: Arc<Switch>, cpu: MemLink) -> Arc<Self> {
+        let arbitration = Arbitration::new(config.device_id);
+        Arc::new(Device {
+            config,
+            switch,
+            cpu,
+            sessions: Mutex::new(Sessions {
+                arbitration,
+                streams: HashMap::new(),
+                last_stream: 0,
+            }),
+            forwarding: RwLock::default(),
+            digests: Digests::default(),
+            last_idle_scan: Mutex::default(),
+            packet_in: ArcSwapOption::empty(),
+            counters: Counters::default(),
+            wake: Mutex::default(),
+        })
+    }
+
+    /// How the device was configured.
+    pub fn config(&self) -> &DeviceConfig {
+        &self.config
+    }
+
+    /// The switch it stands for.
+    pub fn switch(&self) -> &Arc<Switch> {
+        &self.switch
+    }
+
+    /// What went over the streams.
+    pub fn stats(&self) -> DeviceStats {
+        DeviceStats {
+            packet_ins: self.counters.packet_ins.load(Relaxed),
+            packet_ins_dropped: self.counters.packet_ins_dropped.load(Relaxed),
+            packet_outs: self.counters.packet_outs.load(Relaxed),
+            packet_outs_dropped: self.counters.packet_outs_dropped.load(Relaxed),
+        }
+    }
+
+    /// Is called when [`poll`](Self::poll) may have something to do earlier than it said.
+    pub fn on_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        *self.wake.lock() = Some(Box::new(wake));
+    }
+
+    /// Opens a controller's stream.
+    pub fn open_stream(self: &Arc<Self>) -> ControllerStream {
+        ControllerStream::new(self)
+    }
+
+    /// `Capabilities`.
+    ///
+    /// # Errors
+    /// NOT_FOUND for another device.
+    pub fn capabilities(
+        &self,
+        request: v1::CapabilitiesRequest,
+    ) -> Result<v1::CapabilitiesResponse, Status> {
+        if request.device_id != 0 {
+            self.check_device(request.device_id)?;
+        }
+        Ok(v1::CapabilitiesResponse {
+            p4runtime_api_version: API_VERSION.to_owned(),
+            ..Default::default()
+        })
+    }
+
+    /// `Write`.
+    ///
+    /// # Errors
+    /// A status for the whole request, or UNKNOWN with one `p4.v1.Error` per update.
+    pub fn write(&self, now: Duration, request: &v1::WriteRequest) -> Result<(), Status> {
+        self.check_device(request.device_id)?;
+        let sessions = self.sessions.lock();
+        self.check_writer(&sessions, &request.role, request.election_id.as_ref())?;
+        if request.atomicity() != v1::write_request::Atomicity::ContinueOnError {
+            return Err(Refusal::unimplemented("atomicity other than CONTINUE_ON_ERROR").into());
+        }
+        if request.updates.len() > MAX_UPDATES {
+            let message = format!("a batch has at most {MAX_UPDATES} updates");
+            return Err(Refusal::new(Code::ResourceExhausted, message).into());
+        }
+        let mut forwarding = self.forwarding.write();
+        let Forwarding {
+            running,
+            saved,
+            notes,
+        } = &mut *forwarding;
+        let Running { loaded, control } = ready(running.as_ref(), saved.as_ref())?;
+        let outcomes = Batch::new(
+            loaded,
+            control,
+            notes,
+            &self.digests,
+            self.config.compat,
+            now,
+        )
+        .run(&request.updates);
+        drop((forwarding, sessions));
+        let of_digest = |update: &v1::Update| {
+            let entity = update
+                .entity
+                .as_ref()
+                .and_then(|entity| entity.entity.as_ref());
+            matches!(entity, Some(v1::entity::Entity::DigestEntry(_)))
+        };
+        if request.updates.iter().any(of_digest) {
+            self.wake();
+        }
+        batch_status(&outcomes)
+    }
+
+    /// `Read`: the entities found, and the status to end with.
+    ///
+    /// # Errors
+    /// A status for the whole request; errors of single requests are in the second result.
+    #[expect(
+        clippy::type_complexity,
+        reason = "entities and a status, both said above"
+    )]
+    pub fn read(
+        &self,
+        now: Duration,
+        request: &v1::ReadRequest,
+    ) -> Result<(Vec<v1::Entity>, Result<(), Status>), Status> {
+        self.check_device(request.device_id)?;
+        if !self.sessions.lock().arbitration.has_role(&request.role) {
+            return Err(no_role(&request.role).into());
+        }
+        let forwarding = self.forwarding.read();
+        let running = ready(forwarding.running.as_ref(), forwarding.saved.as_ref())?;
+        let mut reader = Reader {
+            loaded: &running.loaded,
+            control: &running.control,
+            notes: &forwarding.notes,
+            digests: &self.digests,
+            compat: self.config.compat,
+            now,
+            found: Vec::new(),
+        };
+        let outcomes: Vec<Outcome> = request
+            .entities
+            .iter()
+            .map(|entity| reader.request(entity))
+            .collect();
+        Ok((reader.found, batch_status(&outcomes)))
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = &*self.wake.lock() {
+            wake();
+        }
+    }
+
+    fn check_device(&self, device_id: u64) -> Outcome {
+        let own = self.config.device_id;
+        if device_id == own || (device_id == 0 && self.config.compat == Compat::Bmv2) {
+            return Ok(());
+        }
+        Err(Refusal::not_found(format!(
+            "there is no device {device_id}; this server has device {own}"
+        )))
+    }
+
+    /// Whether the sender of a request is the role's primary.
+    fn check_writer(
+        &self,
+        sessions: &Sessions,
+        role: &str,
+        election_id: Option<&v1::Uint128>,
+    ) -> Outcome {
+        if !sessions.arbitration.has_role(role) {
+            return Err(no_role(role));
+        }
+        let unattended =
+            self.config.compat == Compat::Bmv2 && !sessions.arbitration.is_attended(role);
+        if unattended || sessions.arbitration.is_primary(role, election_id) {
+            return Ok(());
+        }
+        Err(Refusal::denied(
+            "the election id is not that of the primary controller",
+        ))
+    }
+}
+
+fn no_role(role: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "there is no role \"{role}\"; only the default role exists"
+    ))
+}
+
+/// The pipeline that reads and writes are about.
+fn ready<'a>(running: Option<&'a Running>, saved: Option<&Loaded>) -> Outcome<&'a Running> {
+    if saved.is_some() {
+        return Err(Refusal::new(
+            Code::FailedPrecondition,
+            "a saved pipeline config waits for COMMIT",
+        ));
+    }
+    running.ok_or_else(|| {
+        Refusal::new(
+            Code::FailedPrecondition,
+            "no forwarding pipeline config was set: send SetForwardingPipelineConfig first",
+        )
+    })
+}

@@ -1,0 +1,262 @@
+//! Members, groups and one-shot action sets (P4Runtime specification, "ActionProfileMember &
+//! ActionProfileGroup").
+
+mod p4runtime_fixture;
+
+use p4runtime::v1;
+use p4runtime::v1::Update;
+use p4runtime::v1::action_profile_group::Member;
+use p4runtime::v1::entity::Entity as Kind;
+use p4runtime::v1::table_action::Type as TableActionType;
+use p4runtime_fixture::Fixture;
+use tonic::Code;
+
+fn forward(fixture: &Fixture, port: u8) -> v1::Action {
+    v1::Action {
+        action_id: fixture.p4info.action("forward").expect("there").id,
+        params: vec![v1::action::Param {
+            param_id: 1,
+            value: vec![port],
+        }],
+    }
+}
+
+fn selector(fixture: &Fixture) -> u32 {
+    fixture
+        .p4info
+        .action_profile("ecmp_selector")
+        .expect("there")
+        .id
+}
+
+fn member(fixture: &Fixture, member_id: u32, port: u8) -> v1::ActionProfileMember {
+    v1::ActionProfileMember {
+        action_profile_id: selector(fixture),
+        member_id,
+        action: Some(forward(fixture, port)),
+    }
+}
+
+fn group(fixture: &Fixture, group_id: u32, members: &[(u32, i32)]) -> v1::ActionProfileGroup {
+    let one = |&(member_id, weight): &(u32, i32)| Member {
+        member_id,
+        weight,
+        watch_kind: None,
+    };
+    v1::ActionProfileGroup {
+        action_profile_id: selector(fixture),
+        group_id,
+        members: members.iter().map(one).collect(),
+        max_size: 8,
+    }
+}
+
+fn ecmp(fixture: &Fixture, action: TableActionType) -> v1::TableEntry {
+    let entry = fixture.p4info.table("ecmp").expect("there").entry();
+    let key = entry
+        .exact("dst_addr", [10, 0, 0, 1])
+        .expect("valid")
+        .build_key()
+        .expect("valid");
+    v1::TableEntry {
+        action: Some(v1::TableAction {
+            r#type: Some(action),
+        }),
+        ..key
+    }
+}
+
+fn one_shot(fixture: &Fixture, ports: &[u8]) -> v1::TableEntry {
+    let action = |&port: &u8| v1::ActionProfileAction {
+        action: Some(forward(fixture, port)),
+        weight: 1,
+        watch_kind: None,
+    };
+    let set = v1::ActionProfileActionSet {
+        action_profile_actions: ports.iter().map(action).collect(),
+        ..Default::default()
+    };
+    ecmp(fixture, TableActionType::ActionProfileActionSet(set))
+}
+
+/// An IPv4 frame to 10.0.0.1 through the switch; gives the ports it left on.
+fn ports_left(fixture: &mut Fixture) -> Vec<usize> {
+    let mut frame = p4runtime_fixture::frame(1, 9);
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    frame[14] = 0x45;
+    frame[30..34].copy_from_slice(&[10, 0, 0, 1]);
+    fixture.inject(1, &frame);
+    fixture.left().into_iter().map(|(port, _)| port).collect()
+}
+
+#[test]
+fn members_and_groups_read_back_as_written() {
+    let (fixture, _stream) = Fixture::ready();
+    fixture.must([1, 2].map(|id| Update::insert(member(&fixture, id, id as u8))));
+    fixture.must([Update::insert(group(&fixture, 1, &[(1, 1), (2, 3)]))]);
+    assert_eq!(fixture.read(v1::ActionProfileMember::default()).len(), 2);
+    let read = fixture.read(v1::ActionProfileGroup::default());
+    assert_eq!(
+        read,
+        [Kind::ActionProfileGroup(group(
+            &fixture,
+            1,
+            &[(1, 1), (2, 3)]
+        ))]
+    );
+    let one = v1::ActionProfileMember {
+        action: None,
+        ..member(&fixture, 2, 2)
+    };
+    assert_eq!(
+        fixture.read(one),
+        [Kind::ActionProfileMember(member(&fixture, 2, 2))]
+    );
+    let missing = v1::ActionProfileMember {
+        action: None,
+        ..member(&fixture, 3, 2)
+    };
+    assert_eq!(fixture.try_read(missing), Err(Code::NotFound));
+}
+
+#[test]
+fn a_packet_takes_the_action_of_the_member_and_of_the_group() {
+    let (mut fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(member(&fixture, 1, 2))]);
+    let by_member = ecmp(&fixture, TableActionType::ActionProfileMemberId(1));
+    fixture.must([Update::insert(by_member.clone())]);
+    assert_eq!(ports_left(&mut fixture), [2]);
+    fixture.must([Update::modify(member(&fixture, 1, 3))]);
+    assert_eq!(ports_left(&mut fixture), [3]);
+    fixture.must([Update::insert(group(&fixture, 7, &[(1, 1)]))]);
+    let by_group = ecmp(&fixture, TableActionType::ActionProfileGroupId(7));
+    fixture.must([Update::modify(by_group.clone())]);
+    assert_eq!(ports_left(&mut fixture), [3]);
+    assert_eq!(
+        fixture.entries(v1::TableEntry {
+            table_id: by_group.table_id,
+            ..Default::default()
+        }),
+        [by_group]
+    );
+}
+
+#[test]
+fn what_is_in_use_is_not_deleted() {
+    let (fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(member(&fixture, 1, 1))]);
+    fixture.must([Update::insert(group(&fixture, 1, &[(1, 1)]))]);
+    let entry = ecmp(&fixture, TableActionType::ActionProfileGroupId(1));
+    fixture.must([Update::insert(entry.clone())]);
+    let delete_group = || Update::delete(group(&fixture, 1, &[]));
+    let delete_member = || Update::delete(member(&fixture, 1, 1));
+    assert_eq!(fixture.code(delete_group()), Code::FailedPrecondition);
+    assert_eq!(fixture.code(delete_member()), Code::FailedPrecondition);
+    fixture.must([Update::delete(entry)]);
+    fixture.must([delete_group()]);
+    fixture.must([delete_member()]);
+}
+
+#[test]
+fn wrong_members_and_groups_are_refused() {
+    let (fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(member(&fixture, 1, 1))]);
+    fixture.must([Update::insert(group(&fixture, 1, &[(1, 1)]))]);
+    let no_action = v1::ActionProfileMember {
+        action: None,
+        ..member(&fixture, 5, 1)
+    };
+    let other_size = v1::ActionProfileGroup {
+        max_size: 4,
+        ..group(&fixture, 1, &[])
+    };
+    let in_qos = v1::ActionProfileGroup {
+        action_profile_id: fixture
+            .p4info
+            .action_profile("qos_profile")
+            .expect("there")
+            .id,
+        ..group(&fixture, 1, &[])
+    };
+    for (update, code) in [
+        (Update::insert(member(&fixture, 1, 1)), Code::AlreadyExists),
+        (Update::modify(member(&fixture, 2, 1)), Code::NotFound),
+        (
+            Update::insert(member(&fixture, 0, 1)),
+            Code::InvalidArgument,
+        ),
+        (Update::insert(no_action), Code::InvalidArgument),
+        (
+            Update::insert(group(&fixture, 2, &[(9, 1)])),
+            Code::NotFound,
+        ),
+        (
+            Update::insert(group(&fixture, 2, &[(1, 0)])),
+            Code::InvalidArgument,
+        ),
+        (
+            Update::insert(group(&fixture, 2, &[(1, 1), (1, 1)])),
+            Code::InvalidArgument,
+        ),
+        (
+            Update::insert(group(&fixture, 2, &[(1, 9)])),
+            Code::ResourceExhausted,
+        ),
+        (Update::modify(other_size), Code::InvalidArgument),
+        (Update::insert(in_qos), Code::InvalidArgument),
+    ] {
+        assert_eq!(fixture.code(update.clone()), code, "{update:?}");
+    }
+    let missing = ecmp(&fixture, TableActionType::ActionProfileMemberId(9));
+    assert_eq!(fixture.code(Update::insert(missing)), Code::NotFound);
+}
+
+#[test]
+fn a_one_shot_reads_back_as_written_and_leaves_nothing_behind() {
+    let (mut fixture, _stream) = Fixture::ready();
+    let (first, second) = (one_shot(&fixture, &[2, 2]), one_shot(&fixture, &[3]));
+    let all = v1::TableEntry {
+        table_id: first.table_id,
+        ..Default::default()
+    };
+    fixture.must([Update::insert(first.clone())]);
+    assert_eq!(fixture.entries(all.clone()), [first.clone()]);
+    assert_eq!(ports_left(&mut fixture), [2]);
+    assert_eq!(
+        fixture.code(Update::insert(second.clone())),
+        Code::AlreadyExists
+    );
+    fixture.must([Update::modify(second.clone())]);
+    assert_eq!(fixture.entries(all.clone()), [second.clone()]);
+    assert_eq!(ports_left(&mut fixture), [3]);
+    assert_eq!(
+        fixture.read(v1::ActionProfileGroup::default()),
+        [],
+        "not shown as a group"
+    );
+    fixture.must([Update::delete(second)]);
+
+    let control = fixture.runtime.switch().control().expect("a pipeline runs");
+    let profile = control
+        .pipeline()
+        .profile("MyIngress.ecmp_selector")
+        .expect("there");
+    assert_eq!(control.members(profile), []);
+    assert_eq!(control.groups(profile), []);
+}
+
+#[test]
+fn one_shots_and_members_are_not_mixed() {
+    let (fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(one_shot(&fixture, &[1]))]);
+    assert_eq!(
+        fixture.code(Update::insert(member(&fixture, 1, 1))),
+        Code::InvalidArgument
+    );
+    fixture.must([Update::delete(one_shot(&fixture, &[1]))]);
+    fixture.must([Update::insert(member(&fixture, 1, 1))]);
+    assert_eq!(
+        fixture.code(Update::insert(one_shot(&fixture, &[1]))),
+        Code::InvalidArgument
+    );
+}

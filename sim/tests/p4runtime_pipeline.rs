@@ -1,0 +1,160 @@
+//! Setting and reading the forwarding pipeline configuration.
+
+mod p4runtime_fixture;
+
+use p4runtime::v1;
+use p4runtime::v1::Update;
+use p4runtime::v1::get_forwarding_pipeline_config_request::ResponseType;
+use p4runtime::v1::set_forwarding_pipeline_config_request::Action;
+use p4runtime_fixture::{Fixture, config};
+use sim::runtime::RuntimeConfig;
+use tonic::Code;
+
+fn get(fixture: &Fixture, response_type: ResponseType) -> Option<v1::ForwardingPipelineConfig> {
+    let request = v1::GetForwardingPipelineConfigRequest {
+        device_id: 1,
+        response_type: response_type.into(),
+    };
+    fixture
+        .runtime
+        .device()
+        .get_pipeline(request)
+        .expect("the device exists")
+        .config
+}
+
+fn unconfigured() -> (Fixture, sim::server::ControllerStream) {
+    let fixture = Fixture::bare(RuntimeConfig::default());
+    let stream = fixture.primary(1);
+    (fixture, stream)
+}
+
+#[test]
+fn nothing_can_be_read_or_written_before_a_pipeline_is_set() {
+    let (fixture, _stream) = unconfigured();
+    let device = fixture.runtime.device();
+    let write = v1::WriteRequest {
+        device_id: 1,
+        election_id: Some(1.into()),
+        ..Default::default()
+    };
+    let status = device.write(fixture.now, &write).expect_err("no pipeline");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let read = v1::ReadRequest {
+        device_id: 1,
+        ..Default::default()
+    };
+    let status = device.read(fixture.now, &read).expect_err("no pipeline");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(get(&fixture, ResponseType::All), None);
+}
+
+#[test]
+fn the_config_is_returned_in_the_parts_asked_for() {
+    let (fixture, _stream) = Fixture::ready();
+    assert_eq!(get(&fixture, ResponseType::All), Some(config()));
+    let cookie = get(&fixture, ResponseType::CookieOnly).expect("set");
+    assert_eq!(cookie.cookie, config().cookie);
+    assert_eq!((cookie.p4info, cookie.p4_device_config.len()), (None, 0));
+    let info = get(&fixture, ResponseType::P4infoAndCookie).expect("set");
+    assert!(info.p4info.is_some() && info.p4_device_config.is_empty());
+    let program = get(&fixture, ResponseType::DeviceConfigAndCookie).expect("set");
+    assert!(program.p4info.is_none() && !program.p4_device_config.is_empty());
+}
+
+#[test]
+fn verify_changes_nothing() {
+    let (fixture, _stream) = unconfigured();
+    fixture
+        .configure(Action::Verify, Some(config()))
+        .expect("good");
+    assert_eq!(get(&fixture, ResponseType::All), None);
+}
+
+#[test]
+fn a_saved_config_runs_after_commit() {
+    let (fixture, _stream) = unconfigured();
+    let status = fixture
+        .configure(Action::Commit, None)
+        .expect_err("nothing saved");
+    assert_eq!(status.code(), Code::NotFound);
+    fixture
+        .configure(Action::VerifyAndSave, Some(config()))
+        .expect("good");
+    assert_eq!(get(&fixture, ResponseType::All), None);
+    let status = fixture
+        .configure(Action::Commit, Some(config()))
+        .expect_err("with a config");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    fixture.configure(Action::Commit, None).expect("saved");
+    assert!(get(&fixture, ResponseType::All).is_some());
+}
+
+#[test]
+fn commit_clears_and_reconcile_keeps_the_entries() {
+    let (fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(fixture.dmac(1, 1))]);
+    let all = || v1::TableEntry {
+        table_id: fixture.dmac(1, 1).table_id,
+        ..Default::default()
+    };
+    fixture
+        .configure(Action::ReconcileAndCommit, Some(config()))
+        .expect("the same program");
+    assert_eq!(fixture.entries(all()).len(), 1);
+    fixture.set_pipeline(config()).expect("good");
+    assert_eq!(fixture.entries(all()).len(), 0);
+}
+
+#[test]
+fn a_bad_config_is_refused_with_the_reason_and_the_old_one_stays() {
+    let (fixture, _stream) = Fixture::ready();
+    let no_json = v1::ForwardingPipelineConfig {
+        p4_device_config: vec![],
+        ..config()
+    };
+    let not_json = v1::ForwardingPipelineConfig {
+        p4_device_config: b"{\"program\":".to_vec(),
+        ..config()
+    };
+    let no_p4info = v1::ForwardingPipelineConfig {
+        p4info: None,
+        ..config()
+    };
+    let mut other_table = config();
+    if let Some(preamble) = &mut other_table.p4info.as_mut().expect("set").tables[0].preamble {
+        preamble.name = "MyIngress.elsewhere".into();
+    }
+    let mut other_width = config();
+    other_width.p4info.as_mut().expect("set").tables[0].match_fields[0].bitwidth = 47;
+    for (bad, wanted) in [
+        (no_json, "p4_device_config"),
+        (not_json, "p4_device_config"),
+        (no_p4info, "P4Info"),
+        (other_table, "MyIngress.elsewhere"),
+        (other_width, "bit width is 47 in P4Info and 48"),
+    ] {
+        let status = fixture.set_pipeline(bad).expect_err(wanted);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(wanted), "{}", status.message());
+    }
+    let status = fixture
+        .configure(Action::VerifyAndCommit, None)
+        .expect_err("no config");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(get(&fixture, ResponseType::All), Some(config()));
+}
+
+#[test]
+fn capabilities_tell_the_version() {
+    let fixture = Fixture::bare(RuntimeConfig::default());
+    let device = fixture.runtime.device();
+    let answer = device
+        .capabilities(v1::CapabilitiesRequest { device_id: 1 })
+        .expect("known");
+    assert!(answer.p4runtime_api_version.starts_with("1.4"));
+    let status = device
+        .capabilities(v1::CapabilitiesRequest { device_id: 3 })
+        .expect_err("other");
+    assert_eq!(status.code(), Code::NotFound);
+}
