@@ -1,1 +1,48 @@
-//! (being written)
+//! An MQTT-SN 1.2 server that can give its work to the network.
+//!
+//! [`Broker`] is the protocol: sessions, topics, subscriptions, retained messages, wills, sleep, and
+//! the broker's side of the `offload` contract. It has no socket, no clock and no thread; [`driver`]
+//! puts a socket, the clock and the link to a controller around it. It knows no P4 and no switch: it
+//! decides which subscribers the data plane serves, waits until that is so, and serves the rest.
+//!
+//! ```
+//! use std::time::Instant;
+//! let mut broker = broker::Broker::new(broker::Config::default(), Instant::now())?;
+//! broker.handle_datagram(Instant::now(), "10.0.0.1:4000".parse()?, &[0x03, 0x01, 0x00]);
+//! let answer = broker.poll_transmit().ok_or("no GWINFO")?;
+//! assert_eq!(answer.bytes, [0x03, 0x02, 0x01]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What this broker decided where MQTT-SN 1.2 leaves room:
+//! - Order: messages of one publisher, one topic and one QoS arrive in their order (MQTT 3.1.1
+//!   §4.6). Between QoS levels there is no order, as each may take its own path.
+//! - A CONNECT of a connected client from another address moves the session; its will is not
+//!   published. A CONNECT of another client from an address in use makes the former client lost.
+//! - A client that does not answer N_retry retransmissions is lost, as if it had been silent.
+//! - QoS 0 messages for clients that are not connected are dropped; those for sleeping clients wait.
+//! - PUBLISH and requests without a session are answered with DISCONNECT, answers are ignored.
+//! - `$share` filters and QoS −1 subscriptions are answered with "not supported".
+#![forbid(unsafe_code)]
+
+mod access;
+mod config;
+mod core;
+pub mod driver;
+mod levels;
+mod offloading;
+mod retained;
+mod session;
+mod stats;
+mod subscriptions;
+mod timers;
+mod topics;
+mod transmit;
+
+pub use crate::access::{Access, AllowAll};
+pub use crate::config::{Config, ConfigError, OffloadConfig};
+pub use crate::core::{Broker, SessionInfo, Status, SubscriberInfo, TopicInfo};
+pub use crate::offloading::intent::Unserved;
+pub use crate::session::State;
+pub use crate::stats::Stats;
+pub use crate::transmit::{Peer, Transmit};

@@ -1,0 +1,426 @@
+//! CONNECT, wills, DISCONNECT, sleep: the life of a session (MQTT-SN 1.2 §6.2, §6.3, §6.12, §6.14).
+
+use std::time::{Duration, Instant};
+
+use mqttsn::packet::{Connect, Disconnect, WillTopic};
+use mqttsn::types::{CLIENT_ID_MAX, CLIENT_ID_MIN, PROTOCOL_ID};
+use mqttsn::{Packet, Qos, ReturnCode, TopicIdType};
+use offload::{Change, PublicationKey, RefusedItem, SessionId};
+
+use super::Broker;
+use super::deliver::Origin;
+use crate::offloading::contract_alias;
+use crate::offloading::gate::Reply;
+use crate::session::State;
+use crate::session::will::{ConnectRequest, Will};
+use crate::transmit::Peer;
+
+impl Broker {
+    pub(super) fn on_connect(&mut self, now: Instant, peer: &Peer, connect: &Connect<'_>) {
+        let characters = connect.client_id.chars().count();
+        let valid = connect.protocol_id == PROTOCOL_ID
+            && (CLIENT_ID_MIN..=CLIENT_ID_MAX).contains(&characters);
+        let permitted = valid && self.access.may_connect(connect.client_id);
+        self.stats.access_denied += u64::from(valid && !permitted);
+        if !permitted {
+            self.transmits
+                .push(peer, &Packet::Connack(ReturnCode::NotSupported));
+            return;
+        }
+        let at_peer = self.sessions.at_peer(peer);
+        if let Some(session) = at_peer.and_then(|id| self.sessions.get(id))
+            && session.is_active()
+            && !session.ready
+            && !connect.will
+            && *session.client_id == *connect.client_id
+            && session.clean == connect.clean_session
+        {
+            // The same CONNECT again, while its CONNACK waits: that CONNACK is the answer.
+            return;
+        }
+        let request = ConnectRequest {
+            client_id: connect.client_id.into(),
+            clean: connect.clean_session,
+            keep_alive: connect.duration.into(),
+        };
+        if !connect.will {
+            self.connect(now, peer, request, None);
+            return;
+        }
+        if self.dialogues.len() >= self.config.max_sessions {
+            self.transmits
+                .push(peer, &Packet::Connack(ReturnCode::Congestion));
+            return;
+        }
+        let deadline = now + self.dialogue_time();
+        self.dialogues.start(peer, request, deadline);
+        self.transmits.push(peer, &Packet::WillTopicReq);
+    }
+
+    pub(super) fn on_will_topic(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        topic: Option<&WillTopic<'_>>,
+    ) {
+        let Some(dialogue) = self.dialogues.get_mut(peer) else {
+            self.stats.without_session += 1;
+            return;
+        };
+        let Some(topic) = topic else {
+            // MQTT-SN 1.2 §6.3: an empty WILLTOPIC means that there is no will after all.
+            if let Some(dialogue) = self.dialogues.finish(peer) {
+                self.connect(now, peer, dialogue.request, None);
+            }
+            return;
+        };
+        let client_id = dialogue.request.client_id.clone();
+        match self.checked_will_topic(&client_id, topic) {
+            Ok(will) => {
+                if let Some(dialogue) = self.dialogues.get_mut(peer) {
+                    dialogue.will = Some(will);
+                }
+                self.transmits.push(peer, &Packet::WillMsgReq);
+            }
+            Err(code) => {
+                self.dialogues.finish(peer);
+                self.transmits.push(peer, &Packet::Connack(code));
+            }
+        }
+    }
+
+    pub(super) fn on_will_msg(&mut self, now: Instant, peer: &Peer, message: &[u8]) {
+        let asked = self
+            .dialogues
+            .get_mut(peer)
+            .is_some_and(|d| d.will.is_some());
+        if !asked {
+            self.stats.without_session += 1;
+            return;
+        }
+        if let Some(dialogue) = self.dialogues.finish(peer) {
+            let will = dialogue.will.map(|will| Will {
+                payload: message.into(),
+                ..will
+            });
+            self.connect(now, peer, dialogue.request, will);
+        }
+    }
+
+    fn checked_will_topic(
+        &mut self,
+        client_id: &str,
+        topic: &WillTopic<'_>,
+    ) -> Result<Will, ReturnCode> {
+        if topic.qos == Qos::MinusOne || mqttsn::topic::validate_name(topic.topic).is_err() {
+            return Err(ReturnCode::NotSupported);
+        }
+        if !self.access.may_publish(Some(client_id), topic.topic) {
+            self.stats.access_denied += 1;
+            return Err(ReturnCode::NotSupported);
+        }
+        Ok(Will {
+            topic: topic.topic.into(),
+            qos: topic.qos,
+            retain: topic.retain,
+            payload: Box::default(),
+        })
+    }
+
+    /// MQTT-SN 1.2 §6.4.
+    pub(super) fn on_will_topic_upd(&mut self, id: SessionId, topic: Option<&WillTopic<'_>>) {
+        let Some(client_id) = self.sessions.get(id).map(|s| s.client_id.clone()) else {
+            return;
+        };
+        let checked = topic
+            .map(|topic| self.checked_will_topic(&client_id, topic))
+            .transpose();
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let code = match checked {
+            Ok(will) => {
+                let payload = session.will.take().map(|will| will.payload);
+                session.will = will.map(|will| Will {
+                    payload: payload.unwrap_or_default(),
+                    ..will
+                });
+                ReturnCode::Accepted
+            }
+            Err(code) => code,
+        };
+        self.transmits
+            .push(&session.peer, &Packet::WillTopicResp(code));
+    }
+
+    /// MQTT-SN 1.2 §6.4.
+    pub(super) fn on_will_msg_upd(&mut self, id: SessionId, message: &[u8]) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let code = match &mut session.will {
+            Some(will) => {
+                will.payload = message.into();
+                ReturnCode::Accepted
+            }
+            // There is no topic to publish it to.
+            None => ReturnCode::NotSupported,
+        };
+        self.transmits
+            .push(&session.peer, &Packet::WillMsgResp(code));
+    }
+
+    /// Sets up the session; CONNACK follows when the data plane has forgotten what was before.
+    fn connect(&mut self, now: Instant, peer: &Peer, request: ConnectRequest, will: Option<Will>) {
+        self.dialogues.finish(peer);
+        self.offloading.gate.forget_disconnect(peer);
+        if let Some(other) = self.sessions.at_peer(peer)
+            && self.sessions.of_client(&request.client_id) != Some(other)
+        {
+            // Another client speaks from there now: the former one is gone without a word.
+            self.lose(now, other);
+        }
+        let mut found = self.sessions.of_client(&request.client_id);
+        if let Some(id) = found
+            && (request.clean || self.sessions.get(id).is_some_and(|s| s.clean))
+        {
+            // MQTT-SN 1.2 §6.2: a clean session starts from nothing, and leaves nothing.
+            self.remove_session(id);
+            found = None;
+        }
+        let id = match found {
+            Some(id) => {
+                self.withdraw(id);
+                self.sessions.bind(id, peer);
+                id
+            }
+            None => {
+                let full = self.sessions.len() >= self.config.max_sessions;
+                let added = match full {
+                    true => None,
+                    false => self.sessions.add(&request.client_id, peer, now),
+                };
+                let Some(id) = added else {
+                    self.transmits
+                        .push(peer, &Packet::Connack(ReturnCode::Congestion));
+                    return;
+                };
+                id
+            }
+        };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.state = State::Active;
+        session.ready = false;
+        session.clean = request.clean;
+        session.keep_alive = request.keep_alive;
+        session.heard = now;
+        session.asked = None;
+        // MQTT-SN 1.2 §6.3: without Will and without CleanSession the stored will stays.
+        if will.is_some() {
+            session.will = will;
+        }
+        session.outbox.suspend();
+        // MQTT-SN 1.2 §6.5: after a reconnection the gateway registers its topic ids anew.
+        session.topic_ids.forget_known();
+        for &index in &session.topics {
+            if let Some(topic) = self.topics.get_mut(index)
+                && let Some(subscriber) = topic.subscribers.get_mut(&id)
+            {
+                subscriber.rejected = false;
+                if subscriber
+                    .alias
+                    .is_some_and(|alias| alias.topic_id_type == TopicIdType::Normal)
+                {
+                    subscriber.alias = None;
+                }
+            }
+            self.offloading.mark(index);
+        }
+        if let Some(patience) = session.patience(&self.config) {
+            self.timers.schedule(id, &mut session.timer, now + patience);
+        }
+        self.offloading.gate.push(Reply::Connack(id));
+    }
+
+    /// Sends the CONNACK.
+    pub(super) fn connected(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id).filter(|s| s.is_active()) else {
+            return;
+        };
+        session.ready = true;
+        self.transmits
+            .push(&session.peer, &Packet::Connack(ReturnCode::Accepted));
+        for &index in &session.topics {
+            self.offloading.mark(index);
+        }
+        self.resume(now, id);
+    }
+
+    pub(super) fn on_disconnect(&mut self, now: Instant, peer: &Peer, disconnect: &Disconnect) {
+        self.dialogues.finish(peer);
+        let Some(id) = self.sessions.at_peer(peer) else {
+            // The answer to a DISCONNECT whose answer was lost.
+            self.offloading.gate.push(Reply::Disconnect(peer.clone()));
+            return;
+        };
+        let duration = disconnect
+            .duration
+            .map(Duration::from)
+            .filter(|duration| !duration.is_zero());
+        match duration {
+            None => self.end_connection(id),
+            Some(duration) => self.sleep(now, id, duration),
+        }
+        self.offloading.gate.push(Reply::Disconnect(peer.clone()));
+    }
+
+    /// MQTT-SN 1.2 §6.14: the client will not listen for a while.
+    fn sleep(&mut self, now: Instant, id: SessionId, duration: Duration) {
+        self.withdraw(id);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.state = State::Asleep;
+        session.sleep = duration;
+        session.heard = now;
+        session.asked = None;
+        session.outbox.suspend();
+        if let Some(patience) = session.patience(&self.config) {
+            self.timers.schedule(id, &mut session.timer, now + patience);
+        }
+    }
+
+    pub(super) fn on_pingreq(&mut self, now: Instant, peer: &Peer, client_id: &str) {
+        let found = match client_id {
+            "" => self.sessions.at_peer(peer),
+            client_id => self.sessions.of_client(client_id),
+        };
+        let Some(session) = found.and_then(|id| self.sessions.get_mut(id)) else {
+            self.answer_without_session(peer, &Packet::Pingresp);
+            return;
+        };
+        let id = session.id;
+        match session.state {
+            // MQTT-SN 1.2 §6.11.
+            State::Active if session.peer == *peer => {
+                session.heard = now;
+                self.transmits.push(peer, &Packet::Pingresp);
+            }
+            // MQTT-SN 1.2 §6.14: PINGREQ with its ClientId fetches what was buffered.
+            State::Asleep | State::Awake if !client_id.is_empty() => {
+                session.heard = now;
+                session.state = State::Awake;
+                session.outbox.suspend();
+                if session.peer != *peer {
+                    if let Some(other) = self.sessions.at_peer(peer) {
+                        self.lose(now, other);
+                    }
+                    self.sessions.bind(id, peer);
+                }
+                self.resume(now, id);
+            }
+            State::Active | State::Asleep | State::Awake | State::Disconnected => {
+                self.answer_without_session(peer, &Packet::Pingresp);
+            }
+        }
+    }
+
+    /// The client is gone without a word: its will is published (MQTT-SN 1.2 §6.3).
+    pub(super) fn lose(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        self.stats.sessions_lost += 1;
+        let will = session.will.clone();
+        tracing::debug!(client = %session.client_id, "session lost");
+        let peer = session.peer.clone();
+        self.end_connection(id);
+        // MQTT-SN 1.2 §5.4.21: should the client still be there, it learns that it must connect.
+        self.send_disconnect(&peer);
+        if let Some(will) = will
+            && let Some(index) = self.topic_named(&will.topic)
+        {
+            self.stats.wills += 1;
+            self.deliver(
+                now,
+                index,
+                will.qos,
+                will.retain,
+                &will.payload,
+                Origin::Here,
+            );
+        }
+    }
+
+    /// The connection is over: the session stays if it asked for it.
+    fn end_connection(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        if session.clean {
+            self.remove_session(id);
+            return;
+        }
+        session.state = State::Disconnected;
+        session.ready = false;
+        session.outbox.suspend();
+        session.asked = None;
+        self.timers.cancel(id, &mut session.timer);
+        self.withdraw(id);
+        self.sessions.unbind(id);
+    }
+
+    /// Takes all that the session has out of the data plane.
+    fn withdraw(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.deferred.clear();
+        for (alias, index) in std::mem::take(&mut session.publications) {
+            if session.peer.is_direct() {
+                let key = PublicationKey {
+                    address: session.peer.address,
+                    alias: contract_alias(alias),
+                };
+                self.offloading.change(Change::Publication(key, None));
+                self.offloading
+                    .set_refusal(RefusedItem::Publication(key), None);
+            }
+            if let Some(topic) = self.topics.get_mut(index) {
+                topic.publications = topic.publications.saturating_sub(1);
+            }
+            self.topics.released(index);
+            self.offloading.mark(index);
+        }
+        for &index in &session.topics {
+            self.offloading.mark(index);
+        }
+    }
+
+    fn remove_session(&mut self, id: SessionId) {
+        self.withdraw(id);
+        let Some(mut session) = self.sessions.remove(id) else {
+            return;
+        };
+        self.timers.cancel(id, &mut session.timer);
+        for filter in &session.filters {
+            self.subscriptions.remove(filter, id);
+        }
+        for &index in &session.topics {
+            if let Some(topic) = self.topics.get_mut(index) {
+                topic.subscribers.remove(&id);
+            }
+            self.topics.released(index);
+        }
+        let mut named: Vec<_> = session.topic_ids.topics().collect();
+        named.sort_unstable();
+        for index in named {
+            if let Some(topic) = self.topics.get_mut(index) {
+                topic.topic_ids = topic.topic_ids.saturating_sub(1);
+            }
+            self.topics.released(index);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The broker without sockets and clocks: bytes, moments and the controller's words in, bytes and
+//! words for the controller out.
+
+mod connect;
+mod deliver;
+mod expire;
+mod introspect;
+mod network;
+mod publish;
+mod subscribe;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mqttsn::packet::{GwInfo, Puback};
+use mqttsn::{Alias, Frame, MsgId, Packet, Qos, ReturnCode, Tag};
+use offload::{FromBroker, SessionId, TopicIndex};
+
+pub use introspect::{SessionInfo, Status, SubscriberInfo, TopicInfo};
+
+use crate::access::{Access, AllowAll};
+use crate::config::{Config, ConfigError};
+use crate::offloading::Offloading;
+use crate::offloading::contract_alias;
+use crate::offloading::gate::{Opened, Reply};
+use crate::retained::Retained;
+use crate::session::State;
+use crate::session::store::Sessions;
+use crate::session::will::Dialogues;
+use crate::stats::Stats;
+use crate::subscriptions::Subscriptions;
+use crate::timers::Timers;
+use crate::topics::Topics;
+use crate::transmit::{Peer, Transmit, Transmits};
+
+/// An MQTT-SN 1.2 server.
+///
+/// Each `handle_*` call takes the present moment, which must not go back. After it, take what is to
+/// be sent with [`Broker::poll_transmit`] and [`Broker::poll_offload`] until both give `None`, and
+/// call [`Broker::handle_timeout`] at [`Broker::next_deadline`]. The same calls give the same
+/// answers: there is no clock, no randomness and no thread inside.
+pub struct Broker {
+    config: Config,
+    access: Box<dyn Access>,
+    sessions: Sessions,
+    topics: Topics,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    dialogues: Dialogues,
+    timers: Timers,
+    transmits: Transmits,
+    offloading: Offloading,
+    stats: Stats,
+    /// Recipients for whom a message must wait; kept for its memory only.
+    waiting: Vec<(SessionId, Qos)>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker")
+            .field("sessions", &self.sessions.len())
+            .field("topics", &self.topics.len())
+            .field("revision", &self.offloading.intent.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// A broker that starts now and permits everything to everybody.
+    ///
+    /// # Errors
+    /// When the configuration does not pass [`Config::check`].
+    pub fn new(config: Config, now: Instant) -> Result<Self, ConfigError> {
+        Self::with_access(config, Box::new(AllowAll), now)
+    }
+
+    /// A broker that asks `access` for permissions.
+    ///
+    /// # Errors
+    /// When the configuration does not pass [`Config::check`].
+    pub fn with_access(
+        config: Config,
+        access: Box<dyn Access>,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut broker = Broker {
+            sessions: Sessions::default(),
+            topics: Topics::default(),
+            subscriptions: Subscriptions::default(),
+            retained: Retained::new(config.max_retained),
+            dialogues: Dialogues::default(),
+            timers: Timers::default(),
+            transmits: Transmits::default(),
+            offloading: Offloading::new(config.offload.clone(), now),
+            stats: Stats::default(),
+            waiting: Vec::new(),
+            config,
+            access,
+        };
+        for (&id, name) in &broker.config.predefined_topics {
+            let Some(index) = broker.topics.add(name, Some(id)) else {
+                continue;
+            };
+            if broker.access.may_publish(None, name) {
+                let alias = contract_alias(Alias::predefined(id));
+                broker
+                    .offloading
+                    .change(offload::Change::OpenPublication(alias, Some(index)));
+            }
+        }
+        let services: BTreeSet<SocketAddr> =
+            broker.config.offload.services.iter().copied().collect();
+        if !services.is_empty() {
+            broker
+                .offloading
+                .change(offload::Change::Services(services));
+        }
+        broker.settle(now);
+        Ok(broker)
+    }
+
+    /// Takes one datagram as it came from the network.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        match Frame::decode(datagram).and_then(|frame| Ok((frame, frame.packet()?))) {
+            Ok((frame, packet)) => {
+                self.stats.count_received(packet.msg_type());
+                let tag = self.trusted_tag(&frame);
+                let peer = Peer {
+                    address: from,
+                    encapsulation: match tag {
+                        // The data plane put it there; the publisher is spoken to directly.
+                        Some(_) => Box::default(),
+                        None => frame.encapsulation().into(),
+                    },
+                };
+                match (tag, packet) {
+                    (tag, Packet::Publish(publish)) => self.on_publish(now, &peer, tag, &publish),
+                    (Some(_), _) => self.stats.unexpected += 1,
+                    (None, packet) => self.on_packet(now, &peer, &packet),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%from, %error, octets = datagram.len(), "malformed datagram");
+                self.stats.count_malformed(&error);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The tag of a copy from the data plane.
+    fn trusted_tag(&self, frame: &Frame<'_>) -> Option<Tag> {
+        if !self.offloading.enabled() || frame.encapsulation().is_empty() {
+            return None;
+        }
+        let mut layers = frame.layers();
+        let tag = Tag::from_encapsulation(&layers.next()?)?;
+        // The data plane tags plain messages only.
+        layers.next().is_none().then_some(tag)
+    }
+
+    fn on_packet(&mut self, now: Instant, peer: &Peer, packet: &Packet<'_>) {
+        match packet {
+            // MQTT-SN 1.2 §6.1: a gateway answers without GwAdd.
+            Packet::SearchGw(_) => {
+                let gw_id = self.config.gateway_id;
+                let answer = Packet::GwInfo(GwInfo { gw_id, gw_add: &[] });
+                self.transmits.push(peer, &answer);
+            }
+            Packet::Connect(connect) => self.on_connect(now, peer, connect),
+            Packet::WillTopic(topic) => self.on_will_topic(now, peer, topic.as_ref()),
+            Packet::WillMsg(message) => self.on_will_msg(now, peer, message),
+            Packet::Pingreq(pingreq) => self.on_pingreq(now, peer, pingreq.client_id),
+            Packet::Disconnect(disconnect) => self.on_disconnect(now, peer, disconnect),
+            Packet::Advertise(_)
+            | Packet::GwInfo(_)
+            | Packet::Connack(_)
+            | Packet::WillTopicReq
+            | Packet::WillMsgReq
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingresp
+            | Packet::WillTopicResp(_)
+            | Packet::WillMsgResp(_) => self.stats.unexpected += 1,
+            Packet::Regack(_)
+            | Packet::Puback(_)
+            | Packet::Pubcomp(_)
+            | Packet::Pubrec(_)
+            | Packet::Pubrel(_)
+            | Packet::Register(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::WillTopicUpd(_)
+            | Packet::WillMsgUpd(_)
+            | Packet::Publish(_) => self.on_session_packet(now, peer, packet),
+        }
+    }
+
+    /// What only a connected client may send; answers of an awake client belong here too.
+    fn on_session_packet(&mut self, now: Instant, peer: &Peer, packet: &Packet<'_>) {
+        let found = self.sessions.at_peer(peer);
+        let Some(session) = found.and_then(|id| self.sessions.get_mut(id)) else {
+            self.answer_without_session(peer, packet);
+            return;
+        };
+        let id = session.id;
+        let is_active = session.is_active();
+        if is_active || session.state == State::Awake {
+            session.heard = now;
+        }
+        match packet {
+            Packet::Regack(regack) => self.on_regack(now, id, regack),
+            Packet::Puback(puback) => self.on_puback(now, id, puback),
+            Packet::Pubrec(msg_id) => self.on_pubrec(now, id, *msg_id),
+            Packet::Pubcomp(msg_id) => self.on_pubcomp(now, id, *msg_id),
+            // MQTT-SN 1.2 §6.14: a sleeping client must connect before it asks for anything.
+            _ if !is_active => self.answer_without_session(peer, packet),
+            Packet::Pubrel(msg_id) => self.on_pubrel(id, *msg_id),
+            Packet::Register(register) => self.on_register(now, id, register),
+            Packet::Subscribe(subscribe) => self.on_subscribe(now, id, subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(now, id, unsubscribe),
+            Packet::WillTopicUpd(topic) => self.on_will_topic_upd(id, topic.as_ref()),
+            Packet::WillMsgUpd(message) => self.on_will_msg_upd(id, message),
+            _ => self.stats.unexpected += 1,
+        }
+    }
+
+    /// MQTT-SN 1.2 §5.4.21: DISCONNECT tells a client that it is not connected (any more).
+    fn answer_without_session(&mut self, peer: &Peer, packet: &Packet<'_>) {
+        self.stats.without_session += 1;
+        if !matches!(
+            packet,
+            Packet::Regack(_) | Packet::Puback(_) | Packet::Pubrec(_) | Packet::Pubcomp(_)
+        ) {
+            self.send_disconnect(peer);
+        }
+    }
+
+    fn send_disconnect(&mut self, peer: &Peer) {
+        let disconnect = mqttsn::packet::Disconnect { duration: None };
+        self.transmits.push(peer, &Packet::Disconnect(disconnect));
+    }
+
+    fn send_puback(&mut self, peer: &Peer, topic_id: u16, msg_id: MsgId, return_code: ReturnCode) {
+        let puback = Puback {
+            topic_id,
+            msg_id,
+            return_code,
+        };
+        self.transmits.push(peer, &Packet::Puback(puback));
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire(now);
+        self.settle(now);
+    }
+
+    /// When [`Broker::handle_timeout`] is to be called next. It may turn out that nothing is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.timers.next(),
+            self.dialogues.next_deadline(),
+            self.offloading.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        self.transmits.pop()
+    }
+
+    /// The next message for the controller.
+    pub fn poll_offload(&mut self) -> Option<FromBroker> {
+        self.offloading.poll()
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Ends a call: brings the intent up to date and sends the answers that need not wait.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            self.offloading
+                .update(now, &mut self.topics, &mut self.sessions);
+            // A held answer with a revision that is in force is not held at all: it opens below.
+            let revision = self.offloading.intent.revision;
+            let installed = self.offloading.installed();
+            let live = self.offloading.is_live(now);
+            let waiting = self.offloading.gate.seal(now, revision, installed);
+            if live {
+                self.stats.answers_held += waiting;
+            }
+            let Some(opened) = self.offloading.gate.open(installed, live) else {
+                break;
+            };
+            if opened.by_lapse && self.offloading.enabled() {
+                self.stats.answers_released_by_lapse += 1;
+            }
+            self.send_reply(now, opened);
+        }
+        let Broker {
+            topics,
+            retained,
+            offloading,
+            ..
+        } = self;
+        topics.remove_unused(
+            |index| retained.get(index).is_some(),
+            |index| offloading.set_refusal(offload::RefusedItem::Topic(index), None),
+        );
+    }
+
+    fn send_reply(&mut self, now: Instant, opened: Opened) {
+        match opened.reply {
+            Reply::Connack(id) => self.connected(now, id),
+            Reply::Regack(id, regack, topic) => {
+                let Some(session) = self.sessions.get_mut(id).filter(|s| s.is_active()) else {
+                    return;
+                };
+                self.transmits.push(&session.peer, &Packet::Regack(regack));
+                self.topic_id_known(id, topic, regack.topic_id);
+            }
+            Reply::Suback(id, suback, filter) => {
+                let Some(session) = self.sessions.get(id).filter(|s| s.is_active()) else {
+                    return;
+                };
+                self.transmits.push(&session.peer, &Packet::Suback(suback));
+                self.subscribed(now, id, &filter);
+            }
+            Reply::Unsuback(id, msg_id) => {
+                if let Some(session) = self.sessions.get(id).filter(|s| s.is_active()) {
+                    self.transmits
+                        .push(&session.peer, &Packet::Unsuback(msg_id));
+                }
+            }
+            Reply::Disconnect(peer) => self.send_disconnect(&peer),
+        }
+    }
+
+    /// Looks at the session again at `at`, or earlier.
+    fn schedule(&mut self, id: SessionId, at: Instant) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            self.timers.schedule(id, &mut session.timer, at);
+        }
+    }
+
+    /// The topic of this name; a new one where there is room.
+    fn topic_named(&mut self, name: &str) -> Option<TopicIndex> {
+        if let Some(index) = self.topics.named(name) {
+            return Some(index);
+        }
+        if self.topics.len() >= self.config.max_topics
+            || name.split('/').count() > self.config.max_topic_levels
+        {
+            return None;
+        }
+        let index = self.topics.add(name, None)?;
+        // Whoever uses it says so in this call, or it goes again.
+        self.topics.released(index);
+        for (id, grant) in self.subscriptions.for_name(name) {
+            self.add_subscriber(id, index, grant, None, false);
+        }
+        Some(index)
+    }
+
+    /// Time for a client to answer, retransmissions included.
+    fn dialogue_time(&self) -> Duration {
+        self.config.t_retry() * (self.config.n_retry.min(1000) + 1)
+    }
+}

@@ -1,0 +1,225 @@
+//! PUBLISH from clients and from the data plane (MQTT-SN 1.2 §6.6 to §6.8).
+
+use std::time::Instant;
+
+use mqttsn::packet::Publish;
+use mqttsn::{Alias, MsgId, Packet, Qos, ReturnCode, Tag, TopicIdType};
+use offload::{Generation, SessionId, TopicIndex};
+
+use super::Broker;
+use super::deliver::Origin;
+use crate::transmit::Peer;
+
+/// MsgIds of QoS 2 that one client may leave unreleased.
+const MAX_UNRELEASED: usize = 256;
+
+impl Broker {
+    pub(super) fn on_publish(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        tag: Option<Tag>,
+        publish: &Publish<'_>,
+    ) {
+        match tag {
+            Some(tag) => {
+                self.stats.publish_tagged += 1;
+                self.on_tagged(now, peer, tag, publish);
+            }
+            None => {
+                self.stats.publish_untagged += 1;
+                match publish.qos {
+                    Qos::MinusOne => self.on_publish_without_session(now, peer, publish),
+                    Qos::Zero | Qos::One | Qos::Two => self.on_untagged(now, peer, publish),
+                }
+            }
+        }
+    }
+
+    /// A copy of a PUBLISH that the data plane admitted and served in part.
+    fn on_tagged(&mut self, now: Instant, peer: &Peer, tag: Tag, publish: &Publish<'_>) {
+        let index = TopicIndex(tag.topic_index);
+        let memory = self.offloading.config.generation_memory();
+        let origin = match self.topics.get(index) {
+            None => {
+                self.stats.tag_unknown_topic += 1;
+                None
+            }
+            Some(topic) => {
+                let sequence = self
+                    .offloading
+                    .sequence_of(Generation(tag.generation))
+                    .filter(|&sequence| topic.generations.remembers(now, sequence, memory));
+                match sequence {
+                    Some(sequence) => Some(Origin::DataPlane(sequence)),
+                    None => {
+                        self.stats.tag_unknown_generation += 1;
+                        // Nobody knows who has it. QoS 1 is at least once, the others at most once.
+                        (publish.qos == Qos::One).then_some(Origin::Here)
+                    }
+                }
+            }
+        };
+        match origin {
+            Some(origin) => {
+                self.deliver(
+                    now,
+                    index,
+                    publish.qos,
+                    publish.retain,
+                    publish.data,
+                    origin,
+                );
+            }
+            None if publish.retain && self.topics.get(index).is_some() => {
+                self.retain(index, publish.qos, publish.data);
+            }
+            None => {}
+        }
+        let session = self.sessions.active_at(peer);
+        let connected = session.map(|session| session.heard = now).is_some();
+        match publish.qos {
+            Qos::MinusOne => {}
+            // Its publication is about to leave the data plane; what that has served stays served.
+            _ if !connected => self.answer_without_session(peer, &Packet::Publish(*publish)),
+            Qos::One => {
+                let topic_id = publish.alias.topic_id;
+                self.send_puback(peer, topic_id, publish.msg_id, ReturnCode::Accepted);
+            }
+            Qos::Zero | Qos::Two => {}
+        }
+    }
+
+    /// MQTT-SN 1.2 §6.8: QoS −1 needs no session, only an alias that needs none either.
+    fn on_publish_without_session(&mut self, now: Instant, peer: &Peer, publish: &Publish<'_>) {
+        let mut client_id: Option<Box<str>> = None;
+        if let Some(session) = self.sessions.active_at(peer) {
+            session.heard = now;
+            client_id = Some(session.client_id.clone());
+        }
+        let index = match publish.alias.topic_id_type {
+            TopicIdType::Normal => None,
+            TopicIdType::Predefined | TopicIdType::Short => {
+                self.open_topic(client_id.as_deref(), publish.alias)
+            }
+        };
+        match index {
+            Some(index) => {
+                let Publish { retain, data, .. } = *publish;
+                self.deliver(now, index, Qos::MinusOne, retain, data, Origin::Here);
+            }
+            None => self.stats.invalid_topic += 1,
+        }
+    }
+
+    /// The topic of an alias that every client knows, where publishing to it is permitted.
+    fn open_topic(&mut self, client_id: Option<&str>, alias: Alias) -> Option<TopicIndex> {
+        let index = match alias.as_short() {
+            Some(octets) => {
+                let name = std::str::from_utf8(&octets).ok()?;
+                mqttsn::topic::validate_name(name).ok()?;
+                self.topic_named(name)?
+            }
+            None => self.topics.predefined(alias.topic_id)?,
+        };
+        let name = &self.topics.get(index)?.name;
+        if !self.access.may_publish(client_id, name) {
+            self.stats.access_denied += 1;
+            return None;
+        }
+        Some(index)
+    }
+
+    fn on_untagged(&mut self, now: Instant, peer: &Peer, publish: &Publish<'_>) {
+        let Some(session) = self.sessions.active_at(peer) else {
+            self.answer_without_session(peer, &Packet::Publish(*publish));
+            return;
+        };
+        session.heard = now;
+        let id = session.id;
+        let known = session.publications.get(&publish.alias).copied();
+        let (topic_id, msg_id) = (publish.alias.topic_id, publish.msg_id);
+        let index = match known {
+            Some(index) => index,
+            None => match self.first_publish(id, publish.alias) {
+                Ok(index) => index,
+                Err(code) => {
+                    self.stats.invalid_topic += 1;
+                    // MQTT-SN 1.2 §5.4.13: also in answer to QoS 0, so that the client registers.
+                    self.send_puback(peer, topic_id, msg_id, code);
+                    return;
+                }
+            },
+        };
+        let Publish {
+            qos, retain, data, ..
+        } = *publish;
+        match qos {
+            Qos::MinusOne | Qos::Zero => self.deliver(now, index, qos, retain, data, Origin::Here),
+            Qos::One => {
+                // The copies first: a publisher that waits for its PUBACK keeps its order.
+                self.deliver(now, index, qos, retain, data, Origin::Here);
+                self.send_puback(peer, topic_id, msg_id, ReturnCode::Accepted);
+            }
+            Qos::Two => self.on_publish_qos2(now, id, peer, index, publish),
+        }
+    }
+
+    /// The session publishes under this alias for the first time.
+    fn first_publish(&mut self, id: SessionId, alias: Alias) -> Result<TopicIndex, ReturnCode> {
+        let session = self.sessions.get(id).ok_or(ReturnCode::InvalidTopicId)?;
+        let client_id = session.client_id.clone();
+        let index = match alias.topic_id_type {
+            TopicIdType::Normal => {
+                let index = session
+                    .topic_ids
+                    .topic(alias.topic_id)
+                    .ok_or(ReturnCode::InvalidTopicId)?;
+                let topic = self.topics.get(index).ok_or(ReturnCode::InvalidTopicId)?;
+                if !self.access.may_publish(Some(&client_id), &topic.name) {
+                    self.stats.access_denied += 1;
+                    return Err(ReturnCode::NotSupported);
+                }
+                index
+            }
+            TopicIdType::Predefined | TopicIdType::Short => self
+                .open_topic(Some(&client_id), alias)
+                .ok_or(ReturnCode::InvalidTopicId)?,
+        };
+        self.add_publication(id, alias, index);
+        Ok(index)
+    }
+
+    /// MQTT-SN 1.2 §6.6 and MQTT 3.1.1 §4.3.3: passed on at once, its MsgId kept until PUBREL.
+    fn on_publish_qos2(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        peer: &Peer,
+        index: TopicIndex,
+        publish: &Publish<'_>,
+    ) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let msg_id = publish.msg_id;
+        if !session.received.contains(&msg_id) {
+            if session.received.len() >= MAX_UNRELEASED {
+                let topic_id = publish.alias.topic_id;
+                self.send_puback(peer, topic_id, msg_id, ReturnCode::Congestion);
+                return;
+            }
+            session.received.insert(msg_id);
+            let Publish { retain, data, .. } = *publish;
+            self.deliver(now, index, Qos::Two, retain, data, Origin::Here);
+        }
+        self.transmits.push(peer, &Packet::Pubrec(msg_id));
+    }
+
+    pub(super) fn on_pubrel(&mut self, id: SessionId, msg_id: MsgId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.received.remove(&msg_id);
+            self.transmits.push(&session.peer, &Packet::Pubcomp(msg_id));
+        }
+    }
+}

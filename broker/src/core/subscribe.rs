@@ -1,0 +1,330 @@
+//! REGISTER, SUBSCRIBE, UNSUBSCRIBE (MQTT-SN 1.2 §6.5, §6.9).
+
+use std::time::Instant;
+
+use mqttsn::packet::{Regack, Register, Suback, Subscribe, Unsubscribe};
+use mqttsn::topic::{has_wildcards, validate_filter, validate_name};
+use mqttsn::{Alias, Packet, Qos, ReturnCode, TopicRef};
+use offload::{Change, Publication, PublicationKey, SessionId, TopicIndex};
+
+use super::Broker;
+use crate::offloading::contract_alias;
+use crate::offloading::gate::Reply;
+use crate::offloading::generations::ServedHistory;
+use crate::subscriptions::Grant;
+use crate::topics::Subscriber;
+
+impl Broker {
+    pub(super) fn on_register(&mut self, _now: Instant, id: SessionId, register: &Register<'_>) {
+        let (topic_id, return_code) = match self.register(id, register.topic_name) {
+            Ok((index, topic_id)) => {
+                let regack = Regack {
+                    topic_id,
+                    msg_id: register.msg_id,
+                    return_code: ReturnCode::Accepted,
+                };
+                // Held until the data plane knows the publication: else the first messages would
+                // take the longer path and arrive after those behind them.
+                self.offloading.gate.push(Reply::Regack(id, regack, index));
+                return;
+            }
+            Err(code) => (0, code),
+        };
+        if let Some(session) = self.sessions.get(id) {
+            let regack = Regack {
+                topic_id,
+                msg_id: register.msg_id,
+                return_code,
+            };
+            self.transmits.push(&session.peer, &Packet::Regack(regack));
+        }
+    }
+
+    fn register(&mut self, id: SessionId, name: &str) -> Result<(TopicIndex, u16), ReturnCode> {
+        if validate_name(name).is_err() || self.too_deep(name) {
+            return Err(ReturnCode::NotSupported);
+        }
+        let client_id = self.sessions.get(id).map(|session| &*session.client_id);
+        if !self.access.may_publish(client_id, name) {
+            self.stats.access_denied += 1;
+            return Err(ReturnCode::NotSupported);
+        }
+        let index = self.topic_named(name).ok_or(ReturnCode::Congestion)?;
+        let topic_id = self
+            .assign_topic_id(id, index)
+            .ok_or(ReturnCode::Congestion)?;
+        self.add_publication(id, Alias::normal(topic_id), index);
+        Ok((index, topic_id))
+    }
+
+    /// The session's topic id of the topic; `None` where the session has no room.
+    pub(super) fn assign_topic_id(&mut self, id: SessionId, index: TopicIndex) -> Option<u16> {
+        let session = self.sessions.get_mut(id)?;
+        let (topic_id, new) = session.topic_ids.assign(index, self.config.max_topic_ids)?;
+        if new && let Some(topic) = self.topics.get_mut(index) {
+            topic.topic_ids += 1;
+        }
+        Some(topic_id)
+    }
+
+    /// The session may publish to the topic under this alias.
+    pub(super) fn add_publication(&mut self, id: SessionId, alias: Alias, index: TopicIndex) {
+        let limit = self.config.max_topic_ids;
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        if session.publications.len() >= limit || session.publications.contains_key(&alias) {
+            return;
+        }
+        let Some(topic) = self.topics.get_mut(index) else {
+            return;
+        };
+        session.publications.insert(alias, index);
+        topic.publications += 1;
+        self.offloading.mark(index);
+        // The data plane tells publishers apart by their address, and forwarders share theirs.
+        if session.peer.is_direct() {
+            let key = PublicationKey {
+                address: session.peer.address,
+                alias: contract_alias(alias),
+            };
+            let publication = Publication {
+                session: id,
+                topic: index,
+            };
+            self.offloading
+                .change(Change::Publication(key, Some(publication)));
+        }
+    }
+
+    /// The client knows that this topic id means the topic.
+    pub(super) fn topic_id_known(&mut self, id: SessionId, index: TopicIndex, topic_id: u16) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.topic_ids.set_known(index, true);
+        if let Some(topic) = self.topics.get_mut(index)
+            && let Some(subscriber) = topic.subscribers.get_mut(&id)
+            && subscriber.alias.is_none()
+        {
+            subscriber.alias = Some(Alias::normal(topic_id));
+            self.offloading.mark(index);
+        }
+    }
+
+    pub(super) fn on_subscribe(&mut self, _now: Instant, id: SessionId, request: &Subscribe<'_>) {
+        let msg_id = request.msg_id;
+        match self.subscribe(id, request) {
+            Ok((filter, topic_id)) => {
+                let suback = Suback {
+                    qos: request.qos,
+                    topic_id,
+                    msg_id,
+                    return_code: ReturnCode::Accepted,
+                };
+                self.offloading.gate.push(Reply::Suback(id, suback, filter));
+            }
+            Err(return_code) => {
+                let suback = Suback {
+                    qos: Qos::Zero,
+                    topic_id: 0,
+                    msg_id,
+                    return_code,
+                };
+                if let Some(session) = self.sessions.get(id) {
+                    self.transmits.push(&session.peer, &Packet::Suback(suback));
+                }
+            }
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        id: SessionId,
+        request: &Subscribe<'_>,
+    ) -> Result<(Box<str>, u16), ReturnCode> {
+        let filter = self.filter_of(&request.topic)?;
+        // Shared subscriptions are not part of MQTT-SN 1.2; to take the name for an ordinary topic
+        // would be to promise something else than the client asks for.
+        let shared = filter.starts_with("$share/");
+        if request.qos == Qos::MinusOne || shared || self.too_deep(&filter) {
+            return Err(ReturnCode::NotSupported);
+        }
+        let session = self.sessions.get(id).ok_or(ReturnCode::NotSupported)?;
+        if !self.access.may_subscribe(&session.client_id, &filter) {
+            self.stats.access_denied += 1;
+            return Err(ReturnCode::NotSupported);
+        }
+        if session.filters.len() >= self.config.max_subscriptions
+            && !session.filters.contains(&filter)
+        {
+            return Err(ReturnCode::Congestion);
+        }
+        let mut alias = request.topic.alias();
+        let mut topic_id = 0;
+        if !has_wildcards(&filter) {
+            let index = self.topic_named(&filter).ok_or(ReturnCode::Congestion)?;
+            match request.topic {
+                TopicRef::Name(_) => {
+                    topic_id = self
+                        .assign_topic_id(id, index)
+                        .ok_or(ReturnCode::Congestion)?;
+                    // The SUBACK is about to tell it.
+                    alias = Some(Alias::normal(topic_id));
+                    if let Some(session) = self.sessions.get_mut(id) {
+                        session.topic_ids.set_known(index, true);
+                    }
+                }
+                TopicRef::Predefined(predefined) => topic_id = predefined,
+                // MQTT-SN 1.2 §5.4.16: not relevant for a short topic name.
+                TopicRef::Short(_) => {}
+            }
+        }
+        self.subscriptions.add(&filter, id, request.qos);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.filters.insert(filter.clone());
+        }
+        for index in self.topics.matched_by(&filter) {
+            let grant = match self.topics.get(index) {
+                Some(topic) => self.subscriptions.of_session(&topic.name, id),
+                None => None,
+            };
+            if let Some(grant) = grant {
+                self.add_subscriber(id, index, grant, alias, true);
+            }
+        }
+        Ok((filter, topic_id))
+    }
+
+    /// The topic filter that a SUBSCRIBE or UNSUBSCRIBE names.
+    fn filter_of(&self, topic: &TopicRef<'_>) -> Result<Box<str>, ReturnCode> {
+        match *topic {
+            TopicRef::Name(name) => match validate_filter(name) {
+                Ok(()) => Ok(name.into()),
+                Err(_) => Err(ReturnCode::NotSupported),
+            },
+            TopicRef::Predefined(id) => {
+                let topic = self.topics.predefined(id).and_then(|i| self.topics.get(i));
+                topic
+                    .map(|topic| topic.name.as_ref().into())
+                    .ok_or(ReturnCode::InvalidTopicId)
+            }
+            TopicRef::Short(octets) => match std::str::from_utf8(&octets) {
+                Ok(name) if validate_name(name).is_ok() => Ok(name.into()),
+                _ => Err(ReturnCode::InvalidTopicId),
+            },
+        }
+    }
+
+    pub(super) fn too_deep(&self, topic: &str) -> bool {
+        topic.split('/').count() > self.config.max_topic_levels
+    }
+
+    /// The session receives the topic, or receives it otherwise. `joining` is false for a topic that
+    /// is younger than the subscription.
+    pub(super) fn add_subscriber(
+        &mut self,
+        id: SessionId,
+        index: TopicIndex,
+        grant: Grant,
+        alias: Option<Alias>,
+        joining: bool,
+    ) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let Some(topic) = self.topics.get_mut(index) else {
+            return;
+        };
+        let known = session.topic_ids.known(index).map(Alias::normal);
+        let alias = alias.or(topic.short()).or(known);
+        session.topics.insert(index);
+        match topic.subscribers.get_mut(&id) {
+            Some(subscriber) => {
+                subscriber.granted = grant.qos;
+                subscriber.active |= grant.active;
+                // The alias in use stays: no copy on its way is renamed.
+                subscriber.alias = subscriber.alias.or(alias);
+                subscriber.rejected = false;
+            }
+            None => {
+                let served = if joining || !grant.active {
+                    topic.generations.joined = true;
+                    ServedHistory::joining()
+                } else {
+                    ServedHistory::always()
+                };
+                let subscriber = Subscriber {
+                    granted: grant.qos,
+                    active: grant.active,
+                    alias,
+                    rejected: false,
+                    served,
+                };
+                topic.subscribers.insert(id, subscriber);
+            }
+        }
+        self.offloading.mark(index);
+    }
+
+    /// The SUBACK was sent: from now on the session is owed what is published.
+    pub(super) fn subscribed(&mut self, now: Instant, id: SessionId, filter: &str) {
+        if !self.subscriptions.activate(filter, id) {
+            return;
+        }
+        for index in self.topics.matched_by(filter) {
+            let subscriber = self
+                .topics
+                .get_mut(index)
+                .and_then(|topic| topic.subscribers.get_mut(&id));
+            if let Some(subscriber) = subscriber {
+                subscriber.active = true;
+            }
+            self.deliver_retained(now, id, index);
+        }
+    }
+
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        _now: Instant,
+        id: SessionId,
+        request: &Unsubscribe<'_>,
+    ) {
+        // UNSUBACK has no return code: what never was is gone as well (MQTT 3.1.1 §3.10.4).
+        if let Ok(filter) = self.filter_of(&request.topic) {
+            self.unsubscribe(id, &filter);
+        }
+        self.offloading
+            .gate
+            .push(Reply::Unsuback(id, request.msg_id));
+    }
+
+    fn unsubscribe(&mut self, id: SessionId, filter: &str) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        if !session.filters.remove(filter) {
+            return;
+        }
+        self.subscriptions.remove(filter, id);
+        for index in self.topics.matched_by(filter) {
+            let Some(topic) = self.topics.get_mut(index) else {
+                continue;
+            };
+            match self.subscriptions.of_session(&topic.name, id) {
+                Some(grant) => {
+                    if let Some(subscriber) = topic.subscribers.get_mut(&id) {
+                        subscriber.granted = grant.qos;
+                    }
+                }
+                None => {
+                    topic.subscribers.remove(&id);
+                    session.topics.remove(&index);
+                    session.deferred.remove(&index);
+                    self.topics.released(index);
+                }
+            }
+            self.offloading.mark(index);
+        }
+    }
+}

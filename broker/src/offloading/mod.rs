@@ -1,0 +1,289 @@
+//! What the broker wants of the network, and what it knows of it.
+//!
+//! The broker is the authority: it alone decides, per topic, which sessions the data plane serves,
+//! and names each decision by a generation. A controller installs exactly that, or refuses.
+
+pub(crate) mod gate;
+pub(crate) mod generations;
+pub(crate) mod intent;
+pub(crate) mod lease;
+pub(crate) mod liveness;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use mqttsn::TopicIdType;
+use offload::{
+    Alias, AliasType, Change, Delta, FromBroker, Generation, Intent, Refusal, RefusedItem,
+    Revision, SessionId, TopicIndex,
+};
+use rustc_hash::FxHashMap;
+
+use crate::config::OffloadConfig;
+use crate::stats::Stats;
+use gate::Gate;
+use generations::Sequence;
+use lease::Lease;
+use liveness::Liveness;
+
+/// The controller at the other end.
+#[derive(Debug)]
+struct Link {
+    /// Who it is; `None` before its Hello.
+    controller: Option<String>,
+    /// The revision of the snapshot that it got.
+    snapshot: Revision,
+    /// The revision that its switches hold.
+    installed: Revision,
+}
+
+/// The broker's side of the contract.
+#[derive(Debug)]
+pub(crate) struct Offloading {
+    pub(crate) config: OffloadConfig,
+    pub(crate) intent: Intent,
+    link: Option<Link>,
+    outgoing: VecDeque<FromBroker>,
+    /// Made in the present call, not yet part of the intent.
+    changes: Vec<Change>,
+    /// Topics whose part of the intent is to be looked at.
+    dirty: BTreeSet<TopicIndex>,
+    reachable: BTreeSet<IpAddr>,
+    /// Refused topics and publications; a session's refusal is the session's own.
+    refused: BTreeMap<RefusedItem, Refusal>,
+    /// How many topics of the intent serve each session.
+    served: FxHashMap<SessionId, u32>,
+    /// The last generation made.
+    sequence: Sequence,
+    pub(crate) gate: Gate,
+    pub(crate) lease: Lease,
+    pub(crate) liveness: Liveness,
+}
+
+impl Offloading {
+    pub(crate) fn new(config: OffloadConfig, now: Instant) -> Self {
+        let lease = Lease::unknown(now, config.lease());
+        // Revision 0 stands for "nothing installed", so the first intent has another number.
+        let intent = Intent {
+            revision: Revision(1),
+            ..Intent::default()
+        };
+        Offloading {
+            config,
+            intent,
+            link: None,
+            outgoing: VecDeque::new(),
+            changes: Vec::new(),
+            dirty: BTreeSet::new(),
+            reachable: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            served: FxHashMap::default(),
+            sequence: 0,
+            gate: Gate::default(),
+            lease,
+            liveness: Liveness::default(),
+        }
+    }
+
+    pub(crate) fn enabled(&self) -> bool {
+        self.config.enabled
+    }
+
+    /// The topic's part of the intent is to be looked at before the call ends.
+    pub(crate) fn mark(&mut self, topic: TopicIndex) {
+        if self.config.enabled {
+            self.dirty.insert(topic);
+        }
+    }
+
+    /// One more change of the intent.
+    pub(crate) fn change(&mut self, change: Change) {
+        if self.config.enabled {
+            self.changes.push(change);
+        }
+    }
+
+    /// Whether copies can be sent to this address.
+    pub(crate) fn is_reachable(&self, ip: IpAddr) -> bool {
+        self.reachable.contains(&ip)
+    }
+
+    /// The generation with this place in the order.
+    pub(crate) fn generation(&self, sequence: Sequence) -> Generation {
+        // The low 32 bits: a generation comes round after four thousand million others.
+        Generation(self.config.first_generation.wrapping_add(sequence as u32))
+    }
+
+    /// The place in the order of the latest generation of this number.
+    pub(crate) fn sequence_of(&self, generation: Generation) -> Option<Sequence> {
+        let age = self.generation(self.sequence).0.wrapping_sub(generation.0);
+        self.sequence.checked_sub(u64::from(age))
+    }
+
+    /// The revision that the present controller's switches hold.
+    pub(crate) fn installed(&self) -> Revision {
+        match &self.link {
+            Some(link) if link.controller.is_some() => link.installed,
+            _ => Revision(0),
+        }
+    }
+
+    /// Whether a controller listens.
+    pub(crate) fn has_controller(&self) -> bool {
+        matches!(
+            &self.link,
+            Some(Link {
+                controller: Some(_),
+                ..
+            })
+        )
+    }
+
+    pub(crate) fn controller(&self) -> Option<&str> {
+        self.link.as_ref()?.controller.as_deref()
+    }
+
+    /// Why a topic or publication is left in software.
+    pub(crate) fn refusal(&self, item: RefusedItem) -> Option<&Refusal> {
+        self.refused.get(&item)
+    }
+
+    pub(crate) fn set_refusal(&mut self, item: RefusedItem, why: Option<Refusal>) {
+        match why {
+            Some(why) => self.refused.insert(item, why),
+            None => self.refused.remove(&item),
+        };
+    }
+
+    pub(crate) fn set_reachable(&mut self, ip: IpAddr, reachable: bool) -> bool {
+        if reachable {
+            self.reachable.insert(ip)
+        } else {
+            self.reachable.remove(&ip)
+        }
+    }
+
+    pub(crate) fn link_up(&mut self) {
+        self.link = Some(Link {
+            controller: None,
+            snapshot: Revision(0),
+            installed: Revision(0),
+        });
+        self.outgoing.clear();
+        self.lease.disarm();
+    }
+
+    pub(crate) fn link_down(&mut self) {
+        self.link = None;
+        self.outgoing.clear();
+    }
+
+    /// The controller names itself: what its predecessor said no longer counts.
+    pub(crate) fn greeted(&mut self, controller: String) {
+        self.refused.clear();
+        self.reachable.clear();
+        if let Some(link) = &mut self.link {
+            link.controller = Some(controller);
+            link.installed = Revision(0);
+        }
+    }
+
+    /// Tells the controller all, as the first thing it hears.
+    pub(crate) fn send_snapshot(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.snapshot = self.intent.revision;
+            self.outgoing.clear();
+            self.outgoing
+                .push_back(FromBroker::Snapshot(self.intent.clone()));
+        }
+    }
+
+    /// The switches hold this revision.
+    pub(crate) fn set_installed(&mut self, revision: Revision) {
+        if let Some(link) = &mut self.link {
+            link.installed = link.installed.max(revision.min(self.intent.revision));
+        }
+    }
+
+    /// Makes the changes of the present call one step of the intent.
+    pub(crate) fn commit(&mut self) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let base = self.intent.revision;
+        let delta = Delta {
+            base,
+            revision: Revision(base.0 + 1),
+            changes: std::mem::take(&mut self.changes),
+        };
+        // The delta was made from this very intent, one forward: it applies.
+        if let Err(error) = self.intent.apply(&delta) {
+            tracing::error!(%error, "the broker's own intent refused its delta");
+        }
+        if self.has_controller() {
+            self.outgoing.push_back(FromBroker::Delta(delta));
+        }
+    }
+
+    /// Answers a lease request, or leaves it unanswered.
+    pub(crate) fn request_lease(&mut self, now: Instant, request: u64, stats: &mut Stats) {
+        let installed = self.installed();
+        let Some(link) = self.link.as_ref().filter(|link| link.controller.is_some()) else {
+            return;
+        };
+        let overdue =
+            self.gate.is_overdue(now, self.config.overdue()) || self.liveness.is_overdue(now);
+        let behind = installed < self.gate.released();
+        if overdue || behind || installed < link.snapshot {
+            stats.grants_withheld += 1;
+            if behind && !overdue {
+                self.lease.arm(now, self.config.overdue(), installed);
+            }
+            return;
+        }
+        let lease = self.config.lease();
+        self.lease.grant(now, lease);
+        stats.grants += 1;
+        self.outgoing
+            .push_back(FromBroker::Grant { request, lease });
+    }
+
+    /// Asks when these sessions last published.
+    pub(crate) fn ask_activity(&mut self, now: Instant, sessions: Vec<SessionId>) {
+        let query = self.liveness.next_query();
+        self.outgoing.push_back(FromBroker::AskActivity {
+            query,
+            sessions: sessions.clone(),
+        });
+        self.liveness
+            .ask(now, self.config.activity_answer(), sessions);
+    }
+
+    /// Takes the oldest message for the controller.
+    pub(crate) fn poll(&mut self) -> Option<FromBroker> {
+        self.outgoing.pop_front()
+    }
+
+    /// Whether the data plane may be offloading, or is about to.
+    pub(crate) fn is_live(&self, now: Instant) -> bool {
+        self.config.enabled && now < self.lease.holds_until()
+    }
+
+    /// When answers that wait need wait no more.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        (!self.gate.is_empty()).then(|| self.lease.holds_until())
+    }
+}
+
+/// The contract's word for an alias.
+pub(crate) fn contract_alias(alias: mqttsn::Alias) -> Alias {
+    Alias {
+        id_type: match alias.topic_id_type {
+            TopicIdType::Normal => AliasType::Normal,
+            TopicIdType::Predefined => AliasType::Predefined,
+            TopicIdType::Short => AliasType::Short,
+        },
+        id: alias.topic_id,
+    }
+}

@@ -1,0 +1,155 @@
+//! One client's session, and the store of all of them.
+//!
+//! ```text
+//!                 CONNECT (with Will: after the will dialogue, see `will`)
+//!                    │
+//!                    ▼           CONNACK sent
+//!              ┌───────────┐ ─────────────────────► ┌────────┐ ◄──────────┐
+//!              │  Active,  │                        │ Active │            │ CONNECT
+//!              │ not ready │ ◄───────────────────── │ ready  │            │ (via not ready)
+//!              └───────────┘        CONNECT         └───┬────┘            │
+//!                    ▲                                  │ DISCONNECT(d)   │
+//!                    │ CONNECT (persistent)             ▼                 │
+//!            ┌───────┴──────┐   lost, DISCONNECT    ┌────────┐            │
+//!            │ Disconnected │ ◄──────────────────── │ Asleep │ ───────────┤
+//!            └──────────────┘                       └─┬────▲─┘            │
+//!     a clean session is removed instead  PINGREQ(id) ▼    │ PINGRESP     │
+//!                                                   ┌──────┴─┐            │
+//!                                                   │ Awake  │ ───────────┘
+//!                                                   └────────┘
+//! ```
+//! MQTT-SN 1.2 §6.2, §6.11, §6.12, §6.14. *Not ready* is the time in which CONNACK waits until the
+//! data plane has dropped what it knew of the session before.
+
+pub(crate) mod outbox;
+pub(crate) mod store;
+pub(crate) mod topic_ids;
+pub(crate) mod will;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use mqttsn::{Alias, MsgId};
+use offload::{Refusal, SessionId, TopicIndex};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::transmit::Peer;
+use outbox::Outbox;
+use topic_ids::TopicIds;
+use will::Will;
+
+/// State of a session (MQTT-SN 1.2 §6.14, Figure 4; *lost* is here `Disconnected`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum State {
+    /// Connected.
+    Active,
+    /// Sleeping: messages are buffered.
+    Asleep,
+    /// Fetching its buffered messages.
+    Awake,
+    /// Not connected; kept because it asked for it (CleanSession 0).
+    Disconnected,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) client_id: Box<str>,
+    pub(crate) peer: Peer,
+    pub(crate) state: State,
+    /// Whether the CONNACK was sent.
+    pub(crate) ready: bool,
+    /// Whether the session ends with the connection.
+    pub(crate) clean: bool,
+    /// The keep-alive, or zero for none.
+    pub(crate) keep_alive: Duration,
+    /// The sleep duration announced, while asleep or awake.
+    pub(crate) sleep: Duration,
+    /// When the client was last heard of.
+    pub(crate) heard: Instant,
+    pub(crate) will: Option<Will>,
+    pub(crate) topic_ids: TopicIds,
+    /// The filters that it subscribes to; their QoS is in `Subscriptions`.
+    pub(crate) filters: BTreeSet<Box<str>>,
+    /// The topics that it is a subscriber of.
+    pub(crate) topics: BTreeSet<TopicIndex>,
+    /// The aliases that it publishes under: permitted, and of topics that exist.
+    pub(crate) publications: BTreeMap<Alias, TopicIndex>,
+    pub(crate) outbox: Outbox,
+    /// MsgIds of QoS 2 messages that were passed on and not yet released.
+    pub(crate) received: BTreeSet<MsgId>,
+    pub(crate) last_msg_id: u16,
+    /// Its entry in `Timers`.
+    pub(crate) timer: Option<Instant>,
+    /// Why the data plane cannot deliver to it.
+    pub(crate) refusal: Option<Refusal>,
+    /// Topics that the data plane shall serve once nothing waits in the outbox.
+    pub(crate) deferred: BTreeSet<TopicIndex>,
+    /// The activity question that it is part of, and when to go on without an answer.
+    pub(crate) asked: Option<(u64, Instant)>,
+}
+
+impl Session {
+    pub(crate) fn new(id: SessionId, client_id: &str, peer: Peer, now: Instant) -> Self {
+        Session {
+            id,
+            client_id: client_id.into(),
+            peer,
+            state: State::Active,
+            ready: false,
+            clean: true,
+            keep_alive: Duration::ZERO,
+            sleep: Duration::ZERO,
+            heard: now,
+            will: None,
+            topic_ids: TopicIds::default(),
+            filters: BTreeSet::new(),
+            topics: BTreeSet::new(),
+            publications: BTreeMap::new(),
+            outbox: Outbox::default(),
+            received: BTreeSet::new(),
+            last_msg_id: 0,
+            timer: None,
+            refusal: None,
+            deferred: BTreeSet::new(),
+            asked: None,
+        }
+    }
+
+    /// Whether a message may be sent to it now.
+    pub(crate) fn listens(&self) -> bool {
+        match self.state {
+            State::Active => self.ready,
+            State::Awake => true,
+            State::Asleep | State::Disconnected => false,
+        }
+    }
+
+    /// Whether it is connected and may send requests.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
+    /// How long it may be silent; `None` for ever.
+    pub(crate) fn patience(&self, config: &Config) -> Option<Duration> {
+        // MQTT-SN 1.2 §6.11 and §6.14: keep-alive, or the sleep duration, and a tolerance.
+        let announced = match self.state {
+            State::Active => self.keep_alive,
+            State::Asleep | State::Awake => self.sleep,
+            State::Disconnected => return None,
+        };
+        // At most 65535 s times a tolerance of at most 100: far from the limits of Duration.
+        (!announced.is_zero()).then(|| announced.mul_f64(config.keep_alive_tolerance))
+    }
+
+    /// A MsgId for a message of the broker's own; never 0.
+    pub(crate) fn next_msg_id(&mut self) -> MsgId {
+        self.last_msg_id = match self.last_msg_id.wrapping_add(1) {
+            0 => 1,
+            next => next,
+        };
+        MsgId(self.last_msg_id)
+    }
+}

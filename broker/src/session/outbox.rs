@@ -1,0 +1,138 @@
+//! Messages that wait for one client, and the one exchange that is under way with it.
+//!
+//! ```text
+//! front of the queue: topic id unknown ─ REGISTER ► REGACK ─┐
+//!      ▲                                                    │
+//!      └────────────────────────────────────────────────────┘
+//! topic id known, QoS 0 ─ PUBLISH ► next
+//!                 QoS 1 ─ PUBLISH ► PUBACK ► next
+//!                 QoS 2 ─ PUBLISH ► PUBREC ─ PUBREL ► PUBCOMP ► next
+//! ```
+//! One exchange at a time: MQTT-SN 1.2 §6.5 asks it of REGISTER, and a client of little memory is
+//! grateful for it with PUBLISH. A queue kept in order is also what keeps a publisher's messages in
+//! order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqttsn::{Alias, MsgId, Qos};
+use offload::TopicIndex;
+
+/// One message for one client.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) topic: TopicIndex,
+    pub(crate) payload: Arc<[u8]>,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    /// The MsgId under which it was sent before.
+    pub(crate) sent_as: Option<MsgId>,
+    /// The client did not know the topic id and was told anew, for this message.
+    pub(crate) registered_again: bool,
+}
+
+/// What the broker waits for.
+#[derive(Clone, Debug)]
+pub(crate) enum Exchange {
+    /// A REGACK.
+    Register { topic: TopicIndex, topic_id: u16 },
+    /// A PUBACK or PUBREC, by the QoS of the message.
+    Publish { message: Queued, alias: Alias },
+    /// A PUBCOMP.
+    Release,
+}
+
+/// The exchange under way.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) msg_id: MsgId,
+    pub(crate) exchange: Exchange,
+    pub(crate) sent: Instant,
+    pub(crate) retries: u32,
+}
+
+/// Messages that wait for one client, and the exchange under way.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: VecDeque<Queued>,
+    octets: usize,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+impl Outbox {
+    /// Whether nothing waits and nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_none()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Appends the message, or hands it back where there is no room.
+    pub(crate) fn push(
+        &mut self,
+        message: Queued,
+        max_messages: usize,
+        max_octets: usize,
+    ) -> Result<(), Queued> {
+        let octets = self.octets + message.payload.len();
+        if self.queue.len() >= max_messages || octets > max_octets {
+            return Err(message);
+        }
+        self.octets = octets;
+        self.queue.push_back(message);
+        Ok(())
+    }
+
+    /// Puts a message back to where it was taken.
+    pub(crate) fn push_front(&mut self, message: Queued) {
+        self.octets += message.payload.len();
+        self.queue.push_front(message);
+    }
+
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.queue.front()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let message = self.queue.pop_front()?;
+        self.octets -= message.payload.len();
+        Some(message)
+    }
+
+    /// Drops the messages of a topic; their number.
+    pub(crate) fn drop_topic(&mut self, topic: TopicIndex) -> usize {
+        let before = self.queue.len();
+        self.queue.retain(|message| message.topic != topic);
+        self.octets = self.queue.iter().map(|m| m.payload.len()).sum();
+        before - self.queue.len()
+    }
+
+    /// The client cannot hear: an exchange under way is taken up again when it can.
+    pub(crate) fn suspend(&mut self) {
+        match self.in_flight.take() {
+            Some(InFlight {
+                msg_id,
+                exchange: Exchange::Publish { mut message, .. },
+                ..
+            }) => {
+                message.sent_as = Some(msg_id);
+                self.push_front(message);
+            }
+            Some(
+                release @ InFlight {
+                    exchange: Exchange::Release,
+                    ..
+                },
+            ) => self.in_flight = Some(release),
+            // The REGISTER is sent anew before the message that needs it.
+            Some(InFlight {
+                exchange: Exchange::Register { .. },
+                ..
+            })
+            | None => {}
+        }
+    }
+}

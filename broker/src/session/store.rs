@@ -1,0 +1,116 @@
+//! All sessions, and the ways to find one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use offload::SessionId;
+use rustc_hash::FxHashMap;
+
+use super::{Session, State};
+use crate::transmit::Peer;
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    list: FxHashMap<SessionId, Session>,
+    by_client: HashMap<Box<str>, SessionId>,
+    /// Sessions that are connected or asleep, by where they are.
+    by_peer: HashMap<Peer, SessionId>,
+    by_ip: HashMap<IpAddr, BTreeSet<SessionId>>,
+    last_id: u32,
+}
+
+impl Sessions {
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.list.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.list.get_mut(&id)
+    }
+
+    pub(crate) fn of_client(&self, client_id: &str) -> Option<SessionId> {
+        self.by_client.get(client_id).copied()
+    }
+
+    pub(crate) fn at_peer(&self, peer: &Peer) -> Option<SessionId> {
+        self.by_peer.get(peer).copied()
+    }
+
+    /// The connected session at this peer.
+    pub(crate) fn active_at(&mut self, peer: &Peer) -> Option<&mut Session> {
+        let session = self.list.get_mut(self.by_peer.get(peer)?)?;
+        session.is_active().then_some(session)
+    }
+
+    /// The sessions behind an IP address, in order.
+    pub(crate) fn at_ip(&self, ip: IpAddr) -> Vec<SessionId> {
+        let found = self.by_ip.get(&ip);
+        found
+            .map(|ids| ids.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// All sessions, in the order of their ids.
+    pub(crate) fn all(&self) -> Vec<&Session> {
+        let mut all: Vec<_> = self.list.values().collect();
+        all.sort_unstable_by_key(|session| session.id);
+        all
+    }
+
+    /// Adds a session for a client that has none; `None` when no id is left.
+    pub(crate) fn add(&mut self, client_id: &str, peer: &Peer, now: Instant) -> Option<SessionId> {
+        let number = self.last_id.checked_add(1)?;
+        self.last_id = number;
+        let id = SessionId(number);
+        let session = Session::new(id, client_id, peer.clone(), now);
+        self.list.insert(id, session);
+        self.by_client.insert(client_id.into(), id);
+        self.bind(id, peer);
+        Some(id)
+    }
+
+    /// The session is at this peer from now on. Nobody else may be there.
+    pub(crate) fn bind(&mut self, id: SessionId, peer: &Peer) {
+        self.unbind(id);
+        if let Some(session) = self.list.get_mut(&id) {
+            session.peer = peer.clone();
+            self.by_peer.insert(peer.clone(), id);
+            self.by_ip.entry(peer.address.ip()).or_default().insert(id);
+        }
+    }
+
+    /// The session is nowhere from now on.
+    pub(crate) fn unbind(&mut self, id: SessionId) {
+        let Some(session) = self.list.get(&id) else {
+            return;
+        };
+        if self.by_peer.get(&session.peer) == Some(&id) {
+            self.by_peer.remove(&session.peer);
+        }
+        let ip = session.peer.address.ip();
+        if let Some(ids) = self.by_ip.get_mut(&ip) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_ip.remove(&ip);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Session> {
+        self.unbind(id);
+        let session = self.list.remove(&id)?;
+        self.by_client.remove(&session.client_id);
+        Some(session)
+    }
+
+    /// Number of sessions in this state.
+    pub(crate) fn in_state(&self, state: State) -> usize {
+        self.list.values().filter(|s| s.state == state).count()
+    }
+}

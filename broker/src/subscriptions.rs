@@ -1,0 +1,97 @@
+//! Subscriptions by topic filter.
+
+use std::collections::BTreeMap;
+
+use mqttsn::Qos;
+use offload::SessionId;
+
+use crate::levels::Levels;
+
+/// What one subscription, or several overlapping ones of a session, give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) qos: Qos,
+    /// Whether its SUBACK was sent.
+    pub(crate) active: bool,
+}
+
+impl Grant {
+    /// Overlapping subscriptions give one copy at the highest QoS (MQTT 3.1.1 §3.3.5).
+    fn and(self, other: Grant) -> Grant {
+        Grant {
+            qos: if self.qos.level() >= other.qos.level() {
+                self.qos
+            } else {
+                other.qos
+            },
+            active: self.active || other.active,
+        }
+    }
+}
+
+/// All subscriptions of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    filters: Levels<BTreeMap<SessionId, Grant>>,
+}
+
+impl Subscriptions {
+    /// Adds the subscription. One that stands already keeps having had its SUBACK.
+    pub(crate) fn add(&mut self, filter: &str, session: SessionId, qos: Qos) {
+        let sessions = self.filters.get_or_insert_with(filter, BTreeMap::new);
+        let grant = sessions
+            .entry(session)
+            .or_insert(Grant { qos, active: false });
+        grant.qos = qos;
+    }
+
+    /// Notes that the SUBACK was sent. False if the subscription is gone.
+    pub(crate) fn activate(&mut self, filter: &str, session: SessionId) -> bool {
+        let grant = self
+            .filters
+            .get_mut(filter)
+            .and_then(|sessions| sessions.get_mut(&session));
+        match grant {
+            Some(grant) => {
+                grant.active = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str, session: SessionId) {
+        let Some(sessions) = self.filters.get_mut(filter) else {
+            return;
+        };
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            self.filters.remove(filter);
+        }
+    }
+
+    /// Who subscribes to the topic name, and how.
+    pub(crate) fn for_name(&self, name: &str) -> BTreeMap<SessionId, Grant> {
+        let mut found: BTreeMap<SessionId, Grant> = BTreeMap::new();
+        self.filters.matching(name, |sessions| {
+            for (&session, &grant) in sessions {
+                found
+                    .entry(session)
+                    .and_modify(|sum| *sum = sum.and(grant))
+                    .or_insert(grant);
+            }
+        });
+        found
+    }
+
+    /// How this session subscribes to the topic name.
+    pub(crate) fn of_session(&self, name: &str, session: SessionId) -> Option<Grant> {
+        let mut found: Option<Grant> = None;
+        self.filters.matching(name, |sessions| {
+            if let Some(&grant) = sessions.get(&session) {
+                found = Some(found.map_or(grant, |sum| sum.and(grant)));
+            }
+        });
+        found
+    }
+}

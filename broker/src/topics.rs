@@ -1,0 +1,176 @@
+//! Topics: one per topic name, with those who receive it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use mqttsn::{Alias, Qos};
+use offload::{SessionId, TopicIndex};
+use rustc_hash::FxHashMap;
+
+use crate::levels::Levels;
+use crate::offloading::generations::{Generations, ServedHistory};
+
+/// One session that receives a topic, by one or several of its subscriptions.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    /// The highest QoS granted by a matching subscription.
+    pub(crate) granted: Qos,
+    /// Whether the SUBACK of a matching subscription was sent. Before that, the session is owed
+    /// only what the data plane saw under a generation that counts it in.
+    pub(crate) active: bool,
+    /// What PUBLISH to the session calls the topic; `None` until the client knows a topic id.
+    pub(crate) alias: Option<Alias>,
+    /// The client refused a topic id for this topic: it gets nothing until it subscribes anew.
+    pub(crate) rejected: bool,
+    /// When the data plane served it, and since when it is counted in.
+    pub(crate) served: ServedHistory,
+}
+
+/// One topic name.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: Arc<str>,
+    /// What most sessions call the topic. Fixed, so that no copy on its way is renamed.
+    pub(crate) home: Alias,
+    pub(crate) predefined: Option<u16>,
+    pub(crate) subscribers: BTreeMap<SessionId, Subscriber>,
+    /// Aliases of sessions that may publish.
+    pub(crate) publications: u32,
+    /// Topic ids that sessions hold.
+    pub(crate) topic_ids: u32,
+    pub(crate) generations: Generations,
+}
+
+impl Topic {
+    /// The short topic name, where the name has exactly two octets (MQTT-SN 1.2 §3).
+    pub(crate) fn short(&self) -> Option<Alias> {
+        short_alias(&self.name)
+    }
+}
+
+/// The alias of a name of exactly two octets.
+pub(crate) fn short_alias(name: &str) -> Option<Alias> {
+    Some(Alias::short(name.as_bytes().try_into().ok()?))
+}
+
+/// All topics.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    names: Levels<TopicIndex>,
+    list: FxHashMap<TopicIndex, Topic>,
+    predefined: HashMap<u16, TopicIndex>,
+    last_index: u32,
+    /// Topics that lost a reference and may be unused now.
+    maybe_unused: Vec<TopicIndex>,
+}
+
+impl Topics {
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn get(&self, index: TopicIndex) -> Option<&Topic> {
+        self.list.get(&index)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: TopicIndex) -> Option<&mut Topic> {
+        self.list.get_mut(&index)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<TopicIndex> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn predefined(&self, id: u16) -> Option<TopicIndex> {
+        self.predefined.get(&id).copied()
+    }
+
+    /// The topics that the filter matches, in the order of their index.
+    pub(crate) fn matched_by(&self, filter: &str) -> Vec<TopicIndex> {
+        let mut found = Vec::new();
+        if mqttsn::topic::has_wildcards(filter) {
+            self.names.matched_by(filter, |&index| found.push(index));
+            found.sort_unstable();
+        } else {
+            found.extend(self.named(filter));
+        }
+        found
+    }
+
+    /// All topics, in the order of their index.
+    pub(crate) fn all(&self) -> Vec<(TopicIndex, &Topic)> {
+        let mut all: Vec<_> = self
+            .list
+            .iter()
+            .map(|(&index, topic)| (index, topic))
+            .collect();
+        all.sort_unstable_by_key(|&(index, _)| index);
+        all
+    }
+
+    /// Adds a topic whose name is new; `None` when no index is left.
+    pub(crate) fn add(&mut self, name: &str, predefined: Option<u16>) -> Option<TopicIndex> {
+        let number = self.last_index.checked_add(1)?;
+        self.last_index = number;
+        let index = TopicIndex(number);
+        let home = match predefined {
+            Some(id) => Alias::predefined(id),
+            None => match short_alias(name) {
+                Some(short) => short,
+                None => Alias::normal(home_id(index)),
+            },
+        };
+        self.names.get_or_insert_with(name, || index);
+        if let Some(id) = predefined {
+            self.predefined.insert(id, index);
+        }
+        self.list.insert(
+            index,
+            Topic {
+                name: name.into(),
+                home,
+                predefined,
+                subscribers: BTreeMap::new(),
+                publications: 0,
+                topic_ids: 0,
+                generations: Generations::default(),
+            },
+        );
+        Some(index)
+    }
+
+    /// Notes that the topic may have become unused.
+    pub(crate) fn released(&mut self, index: TopicIndex) {
+        self.maybe_unused.push(index);
+    }
+
+    /// Removes the topics that lost their last reference; `kept` says what else holds one.
+    pub(crate) fn remove_unused(
+        &mut self,
+        kept: impl Fn(TopicIndex) -> bool,
+        mut removed: impl FnMut(TopicIndex),
+    ) {
+        for index in std::mem::take(&mut self.maybe_unused) {
+            let unused = self.list.get(&index).is_some_and(|topic| {
+                topic.subscribers.is_empty()
+                    && topic.publications == 0
+                    && topic.topic_ids == 0
+                    && topic.predefined.is_none()
+                    && !kept(index)
+            });
+            if unused && let Some(topic) = self.list.remove(&index) {
+                self.names.remove(&topic.name);
+                removed(index);
+            }
+        }
+    }
+}
+
+/// The topic id that every session gets for the topic, where it is free in that session.
+///
+/// 0x0000 and 0xFFFF are reserved (MQTT-SN 1.2 §5.3.11).
+pub(crate) fn home_id(index: TopicIndex) -> u16 {
+    const IDS: u32 = 0xFFFE;
+    // The remainder is below 0xFFFE.
+    1 + (index.0.wrapping_sub(1) % IDS) as u16
+}

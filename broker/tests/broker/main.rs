@@ -1,0 +1,26 @@
+//! The broker's core in virtual time, one file a concern.
+#![allow(
+    unreachable_pub,
+    reason = "a test binary has no outside; `pub` says what the files share"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in the functions its cases share"
+)]
+
+mod connect;
+mod driver;
+mod equivalence;
+mod forwarder;
+mod gate;
+mod generations;
+mod intent;
+mod keep_alive;
+mod lease;
+mod liveness;
+mod publish;
+mod register;
+mod retained;
+mod robustness;
+mod subscribe;
+mod world;
