@@ -233,7 +233,7 @@ impl Apply {
             let Some(update) = self.difference(plan, key) else {
                 continue;
             };
-            if !of(update.op) || self.retries.get(key).is_some_and(|retry| retry.at > now) {
+            if !of(update.op) {
                 continue;
             }
             if self.is_ready(plan, &update) {
@@ -330,17 +330,17 @@ impl Apply {
     }
 
     /// Takes the switch's answer to the batch in flight: one result a row, in its order. Gives
-    /// the rows that failed and how many were deleted.
+    /// the rows that failed and how many were deleted of each table.
     pub(crate) fn done(
         &mut self,
         now: Instant,
         results: Vec<Result<(), RowError>>,
-    ) -> (Vec<Failed>, usize) {
+    ) -> (Vec<Failed>, BTreeMap<&'static str, usize>) {
         let Some(batch) = self.in_flight.take() else {
-            return (Vec::new(), 0);
+            return (Vec::new(), BTreeMap::new());
         };
         let mut failed = Vec::new();
-        let mut deleted = 0;
+        let mut deleted: BTreeMap<&'static str, usize> = BTreeMap::new();
         let mut again = Vec::new();
         let mut results = results.into_iter();
         for update in batch {
@@ -356,7 +356,9 @@ impl Apply {
                 },
             };
             let Some(error) = error else {
-                deleted += usize::from(update.op == Op::Delete);
+                if update.op == Op::Delete {
+                    *deleted.entry(update.key.table()).or_default() += 1;
+                }
                 self.retries.remove(&update.key);
                 match update.value {
                     Some(value) => self.installed.set(update.key, value),

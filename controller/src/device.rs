@@ -20,7 +20,7 @@ use crate::learning::{Learning, News};
 use crate::plan::{NotPlanned, Plan, View, open_key, publication_of, topic_key};
 use crate::refusals::Refusals;
 use crate::tables::digests::Learned;
-use crate::tables::{Key, Mac, Value, smac};
+use crate::tables::{GROUPS, Key, Mac, Value, smac, subscriber};
 
 /// Clone sessions that the program uses.
 const OWN_SESSIONS: std::ops::RangeInclusive<u32> = SESSION_COPY..=SESSION_ACK + CPU_PORT as u32;
@@ -119,7 +119,8 @@ impl Device {
     }
 
     /// Takes over what was read from the switch: before anything is written.
-    pub fn adopt(&mut self, rows: Vec<(Key, Value)>) {
+    pub fn adopt(&mut self, mut rows: Vec<(Key, Value)>) {
+        rows.sort_by_key(|(key, _)| matches!(key, Key::Endpoint(_)));
         for (key, value) in rows {
             let foreign = matches!(key, Key::CloneSession(id) if !OWN_SESSIONS.contains(&id));
             if foreign {
@@ -367,8 +368,8 @@ impl Device {
     /// The switch's answer to the batch: one result for each update, in their order.
     pub fn batch_done(&mut self, now: Instant, results: Vec<Result<(), RowError>>) {
         let (failed, deleted) = self.apply.done(now, results);
-        if deleted > 0 {
-            self.refusals.room(now, deleted);
+        for (table, rows) in deleted {
+            self.refusals.room(now, table, rows);
         }
         for failed in failed {
             self.failed(now, failed);
@@ -497,9 +498,11 @@ impl Device {
                             if let Some(session) = session {
                                 let item = RefusedItem::Session(session);
                                 self.refusals.set(item, Some(why.clone()));
-                                self.refusals.withhold(now, item, why.clone());
+                                let full = Some(subscriber::NAME);
+                                self.refusals.withhold(now, item, why.clone(), full);
                             } else if matches!(why, Refusal::Capacity(_)) {
-                                self.refusals.withhold(now, item, why.clone());
+                                let full = Some(GROUPS);
+                                self.refusals.withhold(now, item, why.clone(), full);
                             }
                             Some(why)
                         }
@@ -581,7 +584,8 @@ impl Device {
         if op == Op::Delete {
             return; // Tried again until it is gone; the lease is not renewed meanwhile.
         }
-        let why = if full {
+        let full = full.then_some(key.table());
+        let why = if full.is_some() {
             Refusal::Capacity(format!("{}: {}", key.table(), error.message))
         } else if attempts >= ATTEMPTS {
             Refusal::Failing(format!("{}: {error}", key.table()))
@@ -589,22 +593,22 @@ impl Device {
             return;
         };
         match key {
-            Key::Topic(key) => self.withhold_topic(now, TopicIndex(key.topic_index), why),
+            Key::Topic(key) => self.withhold_topic(now, TopicIndex(key.topic_index), why, full),
             Key::SubscriberAlias(alias) => {
                 self.apply.forget_retry(&key);
-                self.withhold_topic(now, TopicIndex(alias.topic_index), why);
+                self.withhold_topic(now, TopicIndex(alias.topic_index), why, full);
             }
             Key::Group(group) if key.of_intent() => {
                 self.apply.forget_retry(&key);
                 for topic in self.plan.group_users(group) {
-                    self.withhold_topic(now, topic, why.clone());
+                    self.withhold_topic(now, topic, why.clone(), full);
                 }
             }
             Key::Subscriber(row) => {
                 if let Some(session) = self.plan.owner(row.rid) {
                     self.apply.forget_retry(&key);
                     let item = RefusedItem::Session(session);
-                    self.refusals.withhold(now, item, why);
+                    self.refusals.withhold(now, item, why, full);
                     self.dirty.sessions.insert(session);
                     self.redo = true;
                 }
@@ -613,7 +617,7 @@ impl Device {
                 if let Some(publication) = publication_of(&row) {
                     self.apply.forget_retry(&key);
                     let item = RefusedItem::Publication(publication);
-                    self.refusals.withhold(now, item, why);
+                    self.refusals.withhold(now, item, why, full);
                     self.dirty.publications.insert(publication);
                     self.redo = true;
                 }
@@ -627,9 +631,16 @@ impl Device {
         }
     }
 
-    fn withhold_topic(&mut self, now: Instant, index: TopicIndex, why: Refusal) {
+    fn withhold_topic(
+        &mut self,
+        now: Instant,
+        index: TopicIndex,
+        why: Refusal,
+        full: Option<&'static str>,
+    ) {
         self.apply.forget_retry(&topic_key(index));
-        self.refusals.withhold(now, RefusedItem::Topic(index), why);
+        self.refusals
+            .withhold(now, RefusedItem::Topic(index), why, full);
         self.dirty.topics.insert(index);
         self.redo = true;
     }

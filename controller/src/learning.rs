@@ -82,6 +82,13 @@ impl Learning {
                 self.stations.insert(key.eth_dst, action.port);
             }
             (Key::Endpoint(key), Value::Endpoint(action)) => {
+                // Of two places, where a controller was stopped while a client moved, the one
+                // counts to which frames for it go. So stations are to be adopted first.
+                if self.clients.contains_key(&key.ip_src)
+                    && self.station(key.eth_src) != Some(key.ingress_port)
+                {
+                    return;
+                }
                 self.place(
                     key.ip_src,
                     Endpoint {

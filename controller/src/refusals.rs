@@ -12,7 +12,11 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Withheld {
     why: Refusal,
+    /// The table that was full, if that is why.
+    full: Option<&'static str>,
     retry_at: Option<Instant>,
+    /// When there is room before `retry_at`: not sooner than this.
+    room_at: Instant,
     attempts: u32,
 }
 
@@ -47,19 +51,28 @@ impl Refusals {
         self.current.iter()
     }
 
-    /// Its writes failed: keep the item out until it is time to try again.
-    pub(crate) fn withhold(&mut self, now: Instant, item: RefusedItem, why: Refusal) {
-        let withheld = self.withheld.entry(item).or_insert(Withheld {
-            why: why.clone(),
-            retry_at: None,
-            attempts: 0,
-        });
+    /// Its writes failed: keep the item out until it is time to try again, or until there is room
+    /// in the table that was full.
+    pub(crate) fn withhold(
+        &mut self,
+        now: Instant,
+        item: RefusedItem,
+        why: Refusal,
+        full: Option<&'static str>,
+    ) {
+        let attempts = self.withheld.get(&item).map_or(0, |w| w.attempts);
         let wait = FIRST_RETRY
-            .saturating_mul(1 << withheld.attempts.min(5))
+            .saturating_mul(1 << attempts.min(5))
             .min(LAST_RETRY);
-        withheld.why = why;
-        withheld.attempts += 1;
-        withheld.retry_at = Some(now + wait);
+        let withheld = Withheld {
+            why,
+            full,
+            retry_at: Some(now + wait),
+            // What was prepared for the item is deleted too, and makes room that is not enough.
+            room_at: now + wait / 4,
+            attempts: attempts + 1,
+        };
+        self.withheld.insert(item, withheld);
     }
 
     /// Why the item is kept out although it could be planned.
@@ -85,7 +98,7 @@ impl Refusals {
                 self.current.remove(item);
             }
             None if self.told.get(item) == Some(&Refusal::Unreachable) => {
-                self.withhold(now, *item, Refusal::Unreachable);
+                self.withhold(now, *item, Refusal::Unreachable, None);
             }
             None => {
                 self.current.remove(item);
@@ -108,16 +121,17 @@ impl Refusals {
         due
     }
 
-    /// Room became free for `rows` rows: as many items need not wait any longer.
-    pub(crate) fn room(&mut self, now: Instant, rows: usize) {
+    /// Room became free in the table for `rows` rows: as many items need not wait any longer.
+    pub(crate) fn room(&mut self, now: Instant, table: &'static str, rows: usize) {
         let mut waiting: Vec<_> = self
             .withheld
             .iter_mut()
-            .filter(|(_, w)| w.retry_at.is_some() && matches!(w.why, Refusal::Capacity(_)))
+            .filter(|(_, w)| w.retry_at.is_some() && w.full == Some(table))
             .collect();
         waiting.sort_unstable_by_key(|(item, _)| **item);
         for (_, withheld) in waiting.into_iter().take(rows) {
-            withheld.retry_at = Some(now);
+            let at = now.max(withheld.room_at);
+            withheld.retry_at = withheld.retry_at.map(|retry_at| retry_at.min(at));
         }
     }
 

@@ -28,10 +28,18 @@ fn topics_with_the_same_members_share_one_group() {
     assert_eq!(a.group_q0, a.group_q1);
     bench.change(vec![Change::Topic(TopicIndex(1), None)]);
     bench.settle();
-    assert_eq!(bench.members(b.group_q0).0.len(), 2, "the other topic still uses it");
+    assert_eq!(
+        bench.members(b.group_q0).0.len(),
+        2,
+        "the other topic still uses it"
+    );
     bench.change(vec![Change::Topic(TopicIndex(2), None)]);
     bench.settle();
-    assert_eq!(bench.count("multicast group"), 1, "the flood group alone is left");
+    assert_eq!(
+        bench.count("multicast group"),
+        1,
+        "the flood group alone is left"
+    );
 }
 
 #[test]
@@ -103,7 +111,10 @@ fn only_sessions_with_an_alias_of_their_own_have_a_row_for_it() {
         copy_flags: 0,
         topic_id: 99,
     };
-    assert_eq!(bench.state.rows.get(&key), Some(&Value::SubscriberAlias(action)));
+    assert_eq!(
+        bench.state.rows.get(&key),
+        Some(&Value::SubscriberAlias(action))
+    );
     assert_eq!(bench.count(subscriber_alias::NAME), 1);
 }
 

@@ -15,7 +15,10 @@ fn batches_with(batches: &[Vec<Update>], table: &str, op: Op) -> Vec<usize> {
         updates.any(|update| update.key.table() == table && update.op == op)
     };
     let positions = batches.iter().enumerate();
-    positions.filter(|(_, batch)| holds(batch)).map(|(i, _)| i).collect()
+    positions
+        .filter(|(_, batch)| holds(batch))
+        .map(|(i, _)| i)
+        .collect()
 }
 
 #[test]
@@ -39,21 +42,34 @@ fn the_next_set_gets_a_new_group_and_the_old_one_goes_after_the_drain_time() {
     let old = bench.topic_row(1).unwrap().groups()[0].unwrap();
     let revision = bench.set_topic(1, topic(2, &[1]));
     let batches = bench.run();
-    assert_eq!(bench.installed(), Some(revision), "it does not wait for the drain");
-    assert_eq!(batches_with(&batches, topic_table::NAME, Op::Modify).len(), 1);
+    assert_eq!(
+        bench.installed(),
+        Some(revision),
+        "it does not wait for the drain"
+    );
+    assert_eq!(
+        batches_with(&batches, topic_table::NAME, Op::Modify).len(),
+        1
+    );
     assert!(batches_with(&batches, "multicast group", Op::Modify).is_empty());
     assert!(batches_with(&batches, "multicast group", Op::Delete).is_empty());
     assert_eq!(bench.members(old).0.len(), 2, "the old group is as it was");
     let batches = bench.pass(Duration::from_millis(100));
     let group = batches_with(&batches, "multicast group", Op::Delete);
     let row = batches_with(&batches, subscriber::NAME, Op::Delete);
-    assert!(group[0] < row[0], "a row goes after the group that leads to it");
+    assert!(
+        group[0] < row[0],
+        "a row goes after the group that leads to it"
+    );
     assert_eq!(bench.count(subscriber::NAME), 1);
 }
 
 #[test]
 fn a_change_of_many_topics_is_split_into_batches_but_keeps_its_phases() {
-    let mut bench = Bench::new(controller::Config { batch: 3, ..config() });
+    let mut bench = Bench::new(controller::Config {
+        batch: 3,
+        ..config()
+    });
     bench.learn(9);
     let changes = (0..20u32)
         .map(|i| {

@@ -96,6 +96,9 @@ pub enum Value {
     OpenPublication(open_publication::Action),
 }
 
+/// What messages call the multicast groups.
+pub const GROUPS: &str = "multicast group";
+
 /// The tables whose rows are the controller's own: unknown rows in them are removed.
 pub const TABLES: [&str; 9] = [
     smac::NAME,
@@ -115,7 +118,7 @@ impl Key {
         match self {
             Key::Digest(_) => "digest",
             Key::CloneSession(_) => "clone session",
-            Key::Group(_) => "multicast group",
+            Key::Group(_) => GROUPS,
             Key::Smac(_) => smac::NAME,
             Key::Dmac(_) => dmac::NAME,
             Key::Service(_) => service::NAME,

@@ -464,9 +464,7 @@ impl Target for GrpcTarget {
     async fn counters(&self, rows: Vec<Key>) -> Result<Vec<Counter>, TargetError> {
         let entries = self.read_rows(&rows, false).await?;
         let counter = |row| {
-            let data = entries
-                .get(row)
-                .and_then(|entry| entry.counter_data);
+            let data = entries.get(row).and_then(|entry| entry.counter_data);
             let data = data.unwrap_or_default();
             Counter {
                 packets: data.packet_count.max(0).unsigned_abs(),

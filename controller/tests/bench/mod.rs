@@ -208,10 +208,7 @@ impl Bench {
                 (addresses(&topic.served_q0), topic.copy_q0),
                 (addresses(&topic.served_q1), topic.copy_q1),
             ];
-            let known = self
-                .served
-                .entry((*index, topic.generation.0))
-                .or_default();
+            let known = self.served.entry((*index, topic.generation.0)).or_default();
             if !known.contains(&served) {
                 known.push(served);
             }
@@ -266,22 +263,37 @@ impl Bench {
         }
     }
 
+    /// The controller starts anew; the switch and the broker stay.
+    pub fn restart(&mut self) {
+        let mut device = Device::new(Arc::new(config()), HashMap::new());
+        device.adopt(self.state.rows.clone().into_iter().collect());
+        self.device = device;
+        let intent = self.intent.clone();
+        self.link(intent);
+    }
+
     pub fn take_messages(&mut self) -> Vec<FromController> {
         std::mem::take(&mut self.messages)
     }
 
     pub fn installed(&self) -> Option<Revision> {
-        self.messages.iter().rev().find_map(|message| match message {
-            FromController::Installed { revision } => Some(*revision),
-            _ => None,
-        })
+        self.messages
+            .iter()
+            .rev()
+            .find_map(|message| match message {
+                FromController::Installed { revision } => Some(*revision),
+                _ => None,
+            })
     }
 
     pub fn refused(&self, item: RefusedItem) -> Option<Option<Refusal>> {
-        self.messages.iter().rev().find_map(|message| match message {
-            FromController::Refused { item: of, why } if *of == item => Some(why.clone()),
-            _ => None,
-        })
+        self.messages
+            .iter()
+            .rev()
+            .find_map(|message| match message {
+                FromController::Refused { item: of, why } if *of == item => Some(why.clone()),
+                _ => None,
+            })
     }
 
     pub fn topic_row(&self, index: u32) -> Option<topic::Action> {
