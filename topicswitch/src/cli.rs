@@ -12,7 +12,13 @@ use crate::config::LogFormat;
 #[command(name = "topicswitch", version, max_term_width = 100)]
 pub struct Cli {
     /// Configuration file (YAML). Flags override it.
-    #[arg(long, short, global = true, env = "TOPICSWITCH_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "TOPICSWITCH_CONFIG",
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// What to log: a level, or a filter such as `info,controller=debug`.
     #[arg(long, global = true, env = "TOPICSWITCH_LOG", value_name = "FILTER")]
@@ -90,8 +96,8 @@ pub struct BrokerArgs {
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
     /// The switch's P4Runtime address.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub switch: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT")]
+    pub switch: Option<String>,
     /// The broker's contract address (see `broker --offload`).
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub broker: Option<SocketAddr>,
@@ -100,10 +106,10 @@ pub struct ControllerArgs {
     pub device_id: Option<u64>,
     /// Election id: the controller with the highest one is the primary.
     #[arg(long, value_name = "N")]
-    pub election_id: Option<u128>,
+    pub election_id: Option<u64>,
     /// The switch's ports, for flooding.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
-    pub ports: Option<Vec<u32>>,
+    pub ports: Option<Vec<u16>>,
     /// Compiled program to push instead of the built-in one: p4c's P4Info (text).
     #[arg(long, value_name = "FILE", requires = "json")]
     pub p4info: Option<PathBuf>,
@@ -155,7 +161,12 @@ pub struct SimRunArgs {
 #[derive(Debug, Args)]
 pub struct ClientArgs {
     /// The broker.
-    #[arg(long, short, default_value = "127.0.0.1:1884", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        short,
+        default_value = "127.0.0.1:1884",
+        value_name = "ADDRESS:PORT"
+    )]
     pub broker: SocketAddr,
     /// Client id, 1 to 23 characters.
     #[arg(long, short = 'i', value_name = "ID")]

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Where `up` answers `topicswitch status`, and where `status` looks.
+pub const DEFAULT_STATUS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9561);
+
 /// Everything that can be configured. Every part has defaults, so an empty file is a valid one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,11 +19,9 @@ pub struct Config {
     /// Where broker and controller meet: the broker serves gRPC there, the controller connects.
     /// Default 127.0.0.1:9560.
     pub contract: SocketAddr,
-    /// The switch's P4Runtime address: `sim` serves it, the controller connects.
-    /// Default 127.0.0.1:9559.
-    pub p4runtime: SocketAddr,
-    /// Where `topicswitch status` finds the process. Default 127.0.0.1:9561.
-    pub status: SocketAddr,
+    /// Where the process answers `topicswitch status`. Default: `up` at 127.0.0.1:9561, the others
+    /// nowhere.
+    pub status: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// The broker.
@@ -36,8 +38,7 @@ impl Default for Config {
         Config {
             listen: local(1884),
             contract: local(9560),
-            p4runtime: local(9559),
-            status: local(9561),
+            status: None,
             log: LogConfig::default(),
             broker: broker::Config::default(),
             controller: controller::Config::default(),
@@ -59,7 +60,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { filter: "info".into(), format: LogFormat::Text }
+        LogConfig {
+            filter: "info".into(),
+            format: LogFormat::Text,
+        }
     }
 }
 
@@ -82,13 +86,20 @@ pub struct SimConfig {
     pub device_id: u64,
     /// The port number of packet-in and packet-out. Default 510.
     pub cpu_port: u32,
+    /// Where P4Runtime is served. Default 127.0.0.1:9559.
+    pub p4runtime: SocketAddr,
     /// Ports, each `NUMBER=af-packet:INTERFACE` or `NUMBER=udp:ADDRESS:PORT[,…]`. Default none.
     pub ports: Vec<String>,
 }
 
 impl Default for SimConfig {
     fn default() -> Self {
-        SimConfig { device_id: 1, cpu_port: 510, ports: Vec::new() }
+        SimConfig {
+            device_id: 1,
+            cpu_port: 510,
+            p4runtime: SocketAddr::from(([127, 0, 0, 1], 9559)),
+            ports: Vec::new(),
+        }
     }
 }
 
@@ -119,6 +130,14 @@ pub enum ConfigError {
         /// The reason.
         source: broker::ConfigError,
     },
+    /// A value that the controller refuses.
+    #[error("{}: controller: {source}", path.display())]
+    Controller {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: controller::ConfigError,
+    },
     /// A port of the software switch that cannot be read.
     #[error("{}: sim.ports: `{port}`: {source}", path.display())]
     Port {
@@ -137,8 +156,10 @@ impl Config {
     /// # Errors
     /// What is wrong, where, and the nearest known key.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Config::parse(&text, path)
     }
 
@@ -148,7 +169,9 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         // An empty document is null to YAML; here it means: all defaults.
-        let empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
+        let empty = text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
         let config: Config = if empty {
             Config::default()
         } else {
@@ -157,13 +180,24 @@ impl Config {
         config
             .broker
             .check()
-            .map_err(|source| ConfigError::Broker { path: path.to_owned(), source })?;
-        for port in &config.sim.ports {
-            port.parse::<sim::ports::PortConfig>().map_err(|source| ConfigError::Port {
+            .map_err(|source| ConfigError::Broker {
                 path: path.to_owned(),
-                port: port.clone(),
                 source,
             })?;
+        config
+            .controller
+            .check()
+            .map_err(|source| ConfigError::Controller {
+                path: path.to_owned(),
+                source,
+            })?;
+        for port in &config.sim.ports {
+            port.parse::<sim::ports::PortConfig>()
+                .map_err(|source| ConfigError::Port {
+                    path: path.to_owned(),
+                    port: port.clone(),
+                    source,
+                })?;
         }
         Ok(config)
     }
@@ -176,8 +210,13 @@ fn parse_error(error: &serde_yaml::Error, path: &Path) -> ConfigError {
     };
     let text = error.to_string();
     // The place stands in front already.
-    let text = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
-    ConfigError::Parse { place, message: explain_unknown_key(text).unwrap_or_else(|| text.into()) }
+    let text = text
+        .rfind(" at line ")
+        .map_or(text.as_str(), |at| &text[..at]);
+    ConfigError::Parse {
+        place,
+        message: explain_unknown_key(text).unwrap_or_else(|| text.into()),
+    }
 }
 
 /// From serde's "unknown field `x`, expected one of `a`, `b`" to the nearest of them.
@@ -193,10 +232,17 @@ fn explain_unknown_key(message: &str) -> Option<String> {
         .min()
         .filter(|(distance, known)| *distance <= known.len().max(unknown.len()) / 2)
         .map(|(_, known)| known);
-    let under = if context.is_empty() { String::new() } else { format!(" under `{context}`") };
+    let under = if context.is_empty() {
+        String::new()
+    } else {
+        format!(" under `{context}`")
+    };
     Some(match nearest {
         Some(nearest) => format!("unknown key `{unknown}`{under}; did you mean `{nearest}`?"),
-        None => format!("unknown key `{unknown}`{under}; known are: {}", known.join(", ")),
+        None => format!(
+            "unknown key `{unknown}`{under}; known are: {}",
+            known.join(", ")
+        ),
     })
 }
 
@@ -205,7 +251,9 @@ mod tests {
     use super::*;
 
     fn error_of(text: &str) -> String {
-        Config::parse(text, Path::new("lab.yaml")).unwrap_err().to_string()
+        Config::parse(text, Path::new("lab.yaml"))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

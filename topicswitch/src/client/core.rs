@@ -21,7 +21,10 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { wait: Duration::from_secs(2), times: 4 }
+        Retry {
+            wait: Duration::from_secs(2),
+            times: 4,
+        }
     }
 }
 
@@ -214,7 +217,11 @@ impl ClientCore {
     /// Another request is outstanding, or the name is too long.
     pub fn register(&mut self, now: Instant, name: &str) -> Result<(), RequestError> {
         let msg_id = self.msg_id();
-        let packet = Packet::Register(Register { topic_id: 0, msg_id, topic_name: name });
+        let packet = Packet::Register(Register {
+            topic_id: 0,
+            msg_id,
+            topic_name: name,
+        });
         self.start(now, &packet, Waiting::Regack(msg_id, name.to_owned()))
     }
 
@@ -233,7 +240,12 @@ impl ClientCore {
             TopicRef::Name(name) => Some(name.to_owned()),
             TopicRef::Predefined(_) | TopicRef::Short(_) => None,
         };
-        let packet = Packet::Subscribe(Subscribe { dup: false, qos, msg_id, topic });
+        let packet = Packet::Subscribe(Subscribe {
+            dup: false,
+            qos,
+            msg_id,
+            topic,
+        });
         self.start(now, &packet, Waiting::Suback(msg_id, name))
     }
 
@@ -260,7 +272,14 @@ impl ClientCore {
         retain: bool,
         data: &[u8],
     ) -> Result<(), RequestError> {
-        let mut publish = Publish { dup: false, qos, retain, alias, msg_id: MsgId(0), data };
+        let mut publish = Publish {
+            dup: false,
+            qos,
+            retain,
+            alias,
+            msg_id: MsgId(0),
+            data,
+        };
         match qos {
             Qos::MinusOne | Qos::Zero => {
                 let bytes = encode(&Packet::Publish(publish), "PUBLISH")?;
@@ -285,7 +304,11 @@ impl ClientCore {
     /// # Errors
     /// Another request is outstanding.
     pub fn ping(&mut self, now: Instant, client_id: &str) -> Result<(), RequestError> {
-        self.start(now, &Packet::Pingreq(Pingreq { client_id }), Waiting::Pingresp)
+        self.start(
+            now,
+            &Packet::Pingreq(Pingreq { client_id }),
+            Waiting::Pingresp,
+        )
     }
 
     /// DISCONNECT (§5.4.21); with a duration it starts a sleep.
@@ -299,7 +322,11 @@ impl ClientCore {
     ) -> Result<(), RequestError> {
         let duration =
             sleep.map(|sleep| Seconds(u16::try_from(sleep.as_secs()).unwrap_or(u16::MAX)));
-        self.start(now, &Packet::Disconnect(Disconnect { duration }), Waiting::Disconnect)
+        self.start(
+            now,
+            &Packet::Disconnect(Disconnect { duration }),
+            Waiting::Disconnect,
+        )
     }
 
     /// Forgets the outstanding request, if any.
@@ -345,7 +372,9 @@ impl ClientCore {
 
     /// Time has passed: sends the outstanding request again, or gives up.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let Some(outstanding) = &mut self.outstanding else { return };
+        let Some(outstanding) = &mut self.outstanding else {
+            return;
+        };
         if now < outstanding.deadline {
             return;
         }
@@ -357,9 +386,15 @@ impl ClientCore {
             return;
         }
         // MQTT-SN 1.2 §6.13: sent again with DUP set, where the message has that flag.
-        if matches!(outstanding.waiting, Waiting::Puback(_) | Waiting::Pubrec(_) | Waiting::Suback(..))
-        {
-            let flags = if outstanding.bytes.first() == Some(&0x01) { 4 } else { 2 };
+        if matches!(
+            outstanding.waiting,
+            Waiting::Puback(_) | Waiting::Pubrec(_) | Waiting::Suback(..)
+        ) {
+            let flags = if outstanding.bytes.first() == Some(&0x01) {
+                4
+            } else {
+                2
+            };
             if let Some(flags) = outstanding.bytes.get_mut(flags) {
                 *flags |= mqttsn::types::Flags::DUP;
             }
@@ -371,7 +406,9 @@ impl ClientCore {
 
     /// A datagram from the broker. What cannot be read is ignored.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
-        let Ok(packet) = Frame::decode(datagram).and_then(|frame| frame.packet()) else { return };
+        let Ok(packet) = Frame::decode(datagram).and_then(|frame| frame.packet()) else {
+            return;
+        };
         match packet {
             Packet::Publish(publish) => self.on_publish(&publish),
             Packet::Pubrel(msg_id) => {
@@ -379,7 +416,8 @@ impl ClientCore {
                 self.send(&Packet::Pubcomp(msg_id));
             }
             Packet::Register(register) => {
-                self.names.insert(register.topic_id, register.topic_name.to_owned());
+                self.names
+                    .insert(register.topic_id, register.topic_name.to_owned());
                 self.send(&Packet::Regack(Regack {
                     topic_id: register.topic_id,
                     msg_id: register.msg_id,
@@ -395,7 +433,11 @@ impl ClientCore {
                 })));
             }
             Packet::WillMsgReq => {
-                let data = self.will.as_ref().map(|will| will.data.clone()).unwrap_or_default();
+                let data = self
+                    .will
+                    .as_ref()
+                    .map(|will| will.data.clone())
+                    .unwrap_or_default();
                 self.send(&Packet::WillMsg(&data));
             }
             answer => self.on_answer(now, &answer),
@@ -451,7 +493,10 @@ impl ClientCore {
                 {
                     self.names.insert(ack.topic_id, name.clone());
                 }
-                let answer = Answer::Subscribed { topic_id: ack.topic_id, qos: ack.qos };
+                let answer = Answer::Subscribed {
+                    topic_id: ack.topic_id,
+                    qos: ack.qos,
+                };
                 checked(ack.return_code, answer)
             }
             (Waiting::Unsuback(id), Packet::Unsuback(ack)) if ack == id => Ok(Answer::Unsubscribed),
@@ -507,15 +552,21 @@ impl ClientCore {
         let bytes = encode(packet, waiting.request())?;
         self.transmits.push_back(bytes.clone());
         self.answer = None;
-        self.outstanding =
-            Some(Outstanding { waiting, bytes, sent: 1, deadline: now + self.retry.wait });
+        self.outstanding = Some(Outstanding {
+            waiting,
+            bytes,
+            sent: 1,
+            deadline: now + self.retry.wait,
+        });
         Ok(())
     }
 }
 
 fn encode(packet: &Packet<'_>, request: &'static str) -> Result<Vec<u8>, RequestError> {
     let mut bytes = vec![0; packet.encoded_len()];
-    let length = packet.encode(&mut bytes).map_err(|_| RequestError::TooLong(request))?;
+    let length = packet
+        .encode(&mut bytes)
+        .map_err(|_| RequestError::TooLong(request))?;
     bytes.truncate(length);
     Ok(bytes)
 }

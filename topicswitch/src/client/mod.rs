@@ -121,7 +121,8 @@ impl Client {
         retain: bool,
         data: &[u8],
     ) -> Result<(), ClientError> {
-        self.core.publish(Instant::now(), alias, qos, retain, data)?;
+        self.core
+            .publish(Instant::now(), alias, qos, retain, data)?;
         match qos {
             Qos::MinusOne | Qos::Zero => self.flush().await,
             Qos::One | Qos::Two => self.answer().await.map(drop),

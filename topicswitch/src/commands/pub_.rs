@@ -35,12 +35,16 @@ pub async fn run(args: PubArgs) -> anyhow::Result<()> {
         keep_alive: Duration::from_secs(args.client.keep_alive.into()),
         will: None,
     };
-    client.connect(&options).await.with_context(|| format!("broker {}", args.client.broker))?;
+    client
+        .connect(&options)
+        .await
+        .with_context(|| format!("broker {}", args.client.broker))?;
     let alias = match (known, &args.topic) {
         (Some(alias), _) => alias,
-        (None, Some(topic)) => {
-            client.register(topic).await.with_context(|| format!("topic `{topic}`"))?
-        }
+        (None, Some(topic)) => client
+            .register(topic)
+            .await
+            .with_context(|| format!("topic `{topic}`"))?,
         // clap wants one of the two.
         (None, None) => bail!("give --topic or --predefined"),
     };
@@ -58,7 +62,9 @@ fn known_alias(args: &PubArgs) -> anyhow::Result<Option<Alias>> {
     if let Some(id) = args.predefined {
         return Ok(Some(Alias::predefined(id)));
     }
-    let Some(topic) = &args.topic else { return Ok(None) };
+    let Some(topic) = &args.topic else {
+        return Ok(None);
+    };
     mqttsn::topic::validate_name(topic)
         .map_err(|error| anyhow::anyhow!("topic `{topic}`: {error}"))?;
     Ok(super::short_name(topic).map(Alias::short))
@@ -72,7 +78,8 @@ async fn each_message(
         return publish(message.clone().into_bytes()).await;
     }
     if let Some(file) = &args.file {
-        let data = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let data =
+            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         return publish(data).await;
     }
     for line in std::io::stdin().lock().lines() {

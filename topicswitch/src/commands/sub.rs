@@ -32,13 +32,19 @@ pub async fn run(args: SubArgs, shutdown: CancellationToken) -> anyhow::Result<(
         keep_alive,
         will: None,
     };
-    client.connect(&options).await.with_context(|| format!("broker {}", args.client.broker))?;
+    client
+        .connect(&options)
+        .await
+        .with_context(|| format!("broker {}", args.client.broker))?;
     for filter in &args.topic {
         let topic = match super::short_name(filter) {
             Some(short) => TopicRef::Short(short),
             None => TopicRef::Name(filter),
         };
-        client.subscribe(topic, qos).await.with_context(|| format!("filter `{filter}`"))?;
+        client
+            .subscribe(topic, qos)
+            .await
+            .with_context(|| format!("filter `{filter}`"))?;
     }
     for id in &args.predefined {
         client

@@ -1,0 +1,79 @@
+//! `topicswitch controller`
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use controller::{Handle, Policy};
+use tonic::transport::Endpoint;
+
+use crate::cli::ControllerArgs;
+use crate::config::Config;
+use crate::node::{self, Program, Tasks};
+use crate::status::{self, Parts};
+
+/// How long a controller waits for the broker's host to answer before it tries again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A broker that does not answer pings for so long is gone.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Runs a controller until shutdown.
+///
+/// # Errors
+/// A wrong configuration or program; a switch or broker that is not there is waited for.
+pub async fn run(args: ControllerArgs, config: Config, tasks: Tasks) -> anyhow::Result<()> {
+    let mut controller = config.controller;
+    if let Some(switch) = args.switch {
+        controller.switch = switch;
+    }
+    controller.device_id = args.device_id.unwrap_or(controller.device_id);
+    controller.election_id = args.election_id.unwrap_or(controller.election_id);
+    controller.ports = args.ports.unwrap_or(controller.ports);
+    controller.p4info = args.p4info.or(controller.p4info);
+    controller.device_config = args.json.or(controller.device_config);
+    if args.no_offload {
+        controller.policy = Policy::Pinned(Vec::new());
+    }
+    ensure!(
+        !controller.ports.is_empty(),
+        "the controller must know the switch's ports: give --ports N,N,… or controller.ports"
+    );
+    let program = Program::choose(
+        controller.p4info.as_deref(),
+        controller.device_config.as_deref(),
+    )?;
+    let broker = args.broker.unwrap_or(config.contract);
+    let endpoint = Endpoint::new(format!("http://{broker}"))
+        .with_context(|| format!("broker {broker}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE);
+    tracing::info!(switch = controller.switch, %broker, "controller starts");
+    let handle = node::run_controller(
+        controller,
+        program,
+        node::Switch::Configured,
+        node::Broker::Remote(Box::new(endpoint)),
+        &tasks,
+    )?;
+    if let Some(address) = args.status.or(config.status) {
+        let parts = controller_part(Parts::default(), &handle);
+        status::serve(address, parts, tasks.shutdown()).await?;
+    }
+    tasks.finish().await
+}
+
+/// What the controller says of itself.
+pub fn controller_part(parts: Parts, handle: &Handle) -> Parts {
+    let handle = handle.clone();
+    parts.with("controller", move || {
+        let handle = handle.clone();
+        async move {
+            match handle.status().await {
+                Ok(status) => serde_json::to_value(status)
+                    .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() })),
+                Err(stopped) => serde_json::json!({ "error": stopped.to_string() }),
+            }
+        }
+    })
+}

@@ -1,0 +1,74 @@
+//! A broker in this process.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::Context;
+use broker::driver::{DatagramSocket, Driver, Handle};
+use broker::{Broker, Config};
+use offload::BrokerEnd;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Tasks;
+
+/// A running broker.
+pub struct BrokerNode {
+    /// Answers questions.
+    pub handle: Handle,
+    /// Takes the broker's end of each controller's link.
+    pub links: mpsc::Sender<BrokerEnd>,
+}
+
+impl BrokerNode {
+    /// Starts a broker behind `socket`.
+    ///
+    /// # Errors
+    /// A configuration that the broker refuses.
+    pub fn start<S>(mut config: Config, socket: S, tasks: &Tasks) -> anyhow::Result<Self>
+    where
+        S: DatagramSocket + 'static,
+    {
+        if config.offload.first_generation == 0 {
+            // A tag that somebody made up, or one from before a restart, should name no generation
+            // of this run.
+            config.offload.first_generation = rand::random();
+        }
+        let broker = Broker::new(config, Instant::now()).context("broker")?;
+        let (links, accepted) = mpsc::channel(1);
+        let (driver, handle) = Driver::new(broker, socket, accepted);
+        let shutdown = tasks.shutdown();
+        tasks.spawn("broker", async move { Ok(driver.run(shutdown).await?) });
+        Ok(BrokerNode { handle, links })
+    }
+
+    /// Serves the contract at `address`, for controllers in other processes. Returns where.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn serve_contract(
+        &self,
+        address: SocketAddr,
+        tasks: &Tasks,
+    ) -> anyhow::Result<SocketAddr> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot serve the contract at {address}"))?;
+        let local = listener.local_addr()?;
+        let links = self.links.clone();
+        let shutdown: CancellationToken = tasks.shutdown();
+        tasks.spawn("contract", async move {
+            // Links last as long as their controllers; at shutdown they are cut, not waited for.
+            let server = tonic::transport::Server::builder()
+                .add_service(offload::wire::service(links))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                served = server => Ok(served?),
+            }
+        });
+        Ok(local)
+    }
+}
