@@ -13,7 +13,9 @@ pub enum MatchKind {
     Ternary,
     /// `range`
     Range,
-    /// `optional`
+    /// `optional`. p4c writes most of these down as ternary keys, and only P4Info knows better: a
+    /// ternary key accepts [`MatchValue::Optional`](super::MatchValue::Optional) too, and returns
+    /// it so; a `const` entry returns it as ternary, with a mask of all ones or all zeros.
     Optional,
     /// P4-14's `valid`
     Valid,

@@ -258,7 +258,8 @@ fn part(value: &MatchValue, key: &KeyInfo, table: &str) -> Result<Part, ControlE
                 ..part(zero.clone(), zero, canonical)
             })
         }
-        (MatchKind::Optional, MatchValue::Optional(value)) => match value {
+        // p4c writes optional keys down as ternary ones: the document cannot tell them apart.
+        (MatchKind::Optional | MatchKind::Ternary, MatchValue::Optional(value)) => match value {
             Some(bytes) => {
                 let value = words(bytes)?;
                 let canonical = MatchValue::Optional(Some(to_bytes(&value, width)));

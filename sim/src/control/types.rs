@@ -239,8 +239,8 @@ pub struct DigestMessage {
     pub fields: Vec<Vec<u8>>,
 }
 
-/// An entry that nothing hit for its idle timeout. It is reported once; a hit or a MODIFY arms it
-/// again. The entry stays: the control plane decides.
+/// An entry that nothing hit for its idle timeout. Told, its timer starts again: it is told once
+/// more after another timeout without a hit. The entry stays: the control plane decides.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdleNotification {
     /// The table.

@@ -1,7 +1,7 @@
 //! Entries, members and groups as packets see them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::trie::Keyed;
 use crate::control::{ActionCall, ProfileGroup, TableEntry};
@@ -24,7 +24,8 @@ pub(crate) struct EntryState {
     pub(crate) meter: Meter,
     /// Nanoseconds since the switch started.
     last_hit: AtomicU64,
-    reported: AtomicBool,
+    /// When the control plane was last told that the entry is idle.
+    told: AtomicU64,
 }
 
 impl EntryState {
@@ -32,24 +33,26 @@ impl EntryState {
     #[inline]
     pub(crate) fn hit(&self, now: u64) {
         self.last_hit.fetch_max(now, Ordering::Relaxed);
-        if self.reported.load(Ordering::Relaxed) {
-            self.reported.store(false, Ordering::Relaxed);
-        }
     }
 
     /// The idle timer starts again.
     pub(crate) fn arm(&self, now: u64) {
         self.last_hit.store(now, Ordering::Relaxed);
-        self.reported.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn idle(&self, now: u64) -> u64 {
         now.saturating_sub(self.last_hit.load(Ordering::Relaxed))
     }
 
-    /// Whether the entry has been idle for so long, and nobody was told yet.
+    /// Whether the entry has been idle for so long, since its last hit and since somebody was told
+    /// (P4Runtime specification, "Table Idle Timeout Notification": the timer starts again).
     pub(crate) fn expire(&self, now: u64, timeout: u64) -> bool {
-        self.idle(now) >= timeout && !self.reported.swap(true, Ordering::Relaxed)
+        let since_told = now.saturating_sub(self.told.load(Ordering::Relaxed));
+        let expired = self.idle(now).min(since_told) >= timeout;
+        if expired {
+            self.told.store(now, Ordering::Relaxed);
+        }
+        expired
     }
 }
 

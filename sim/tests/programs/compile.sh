@@ -1,0 +1,8 @@
+#!/bin/sh
+# Compiles the test programs of the core. P4C names p4c's BMv2 back end (default: p4c-bm2-ss on PATH).
+set -eu
+cd "$(dirname "$0")"
+P4C=${P4C:-p4c-bm2-ss}
+for program in arithmetic.p4 checksums.p4 parser.p4 tables.p4 traffic.p4; do
+    "$P4C" --arch v1model -o "${program%.p4}.json" "$program"
+done
