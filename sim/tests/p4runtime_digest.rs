@@ -198,6 +198,10 @@ fn an_idle_entry_is_told_and_stays() {
         (idle.idle_timeout_ns, &idle.metadata[..]),
         (500_000_000, &b"note"[..])
     );
+    fixture.step(400 * MS);
+    assert_eq!(told(&mut fixture), [], "its timer started again");
+    fixture.step(100 * MS);
+    assert_eq!(told(&mut fixture).len(), 1);
     let table_id = entry.table_id;
     assert_eq!(
         fixture.entries(v1::TableEntry {

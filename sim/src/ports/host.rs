@@ -224,15 +224,14 @@ mod tests {
         );
         let b = Host::new(link_b, MacAddr([2, 0, 0, 0, 0, 2]), SERVER_IP);
         let mut batch = Batch::new(8);
+        let mut carry = move |from: &mut dyn Port, to: &mut dyn Port| {
+            batch.clear();
+            from.receive(&mut batch).expect("never fails");
+            batch.frames().for_each(|frame| to.send(frame, &[]));
+        };
         let wire = move || {
-            for (from, to) in [(&mut port_a, &mut port_b)] {
-                batch.clear();
-                from.receive(&mut batch).expect("never fails");
-                batch.frames().for_each(|f| to.send(f, &[]));
-                batch.clear();
-                to.receive(&mut batch).expect("never fails");
-                batch.frames().for_each(|f| from.send(f, &[]));
-            }
+            carry(&mut port_a, &mut port_b);
+            carry(&mut port_b, &mut port_a);
         };
         (a, b, wire)
     }

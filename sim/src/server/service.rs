@@ -13,7 +13,7 @@ use p4runtime::v1;
 use p4runtime::v1::p4_runtime_server::{P4Runtime, P4RuntimeServer};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::codegen::Service;
@@ -165,16 +165,28 @@ impl P4Runtime for P4RuntimeService {
         let stream = self.device.open_stream();
         let id = stream.id();
         let (device, clock) = (Arc::clone(&self.device), self.clock.clone());
+        let (open, closed) = oneshot::channel();
         tokio::spawn(async move {
-            // Ends when the controller is done or gone, or when the device ends the stream.
-            while let Some(Ok(message)) = requests.next().await {
-                if device.stream_message(clock.now(), id, message).is_err() {
-                    break;
+            let requests = async {
+                while let Some(Ok(message)) = requests.next().await {
+                    if device.stream_message(clock.now(), id, message).is_err() {
+                        break;
+                    }
                 }
+            };
+            // Ends when the controller is done or gone, and when the device ended the stream: the
+            // half that is still open would keep the connection.
+            tokio::select! {
+                () = requests => {}
+                _ = closed => {}
             }
             device.close_stream(id);
         });
-        Ok(Response::new(Box::pin(Responses(stream))))
+        let responses = Responses {
+            stream,
+            _open: open,
+        };
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn capabilities(
@@ -188,13 +200,17 @@ impl P4Runtime for P4RuntimeService {
 }
 
 /// The device's messages on a stream. Dropping it closes the stream.
-struct Responses(ControllerStream);
+struct Responses {
+    stream: ControllerStream,
+    /// Its drop tells the task that reads requests.
+    _open: oneshot::Sender<()>,
+}
 
 impl Stream for Responses {
     type Item = Result<v1::StreamMessageResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
+        self.stream.poll_recv(context)
     }
 }
 
@@ -203,7 +219,7 @@ impl Stream for Responses {
 #[error("the P4Runtime server failed: {0}")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
-/// Serves over TCP until `shutdown` completes.
+/// Serves over TCP until `shutdown` completes; controllers' streams end with UNAVAILABLE then.
 ///
 /// # Errors
 /// [`ServeError`] when the transport fails.
@@ -218,6 +234,12 @@ pub async fn serve_tcp(
             let _ = socket.set_nodelay(true);
         })
     });
+    let device = Arc::clone(&service.device);
+    let shutdown = async move {
+        shutdown.await;
+        // Open streams would keep the connections, and thus the server, for ever.
+        device.end_streams(&Status::unavailable("the switch is shutting down"));
+    };
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))

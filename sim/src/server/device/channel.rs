@@ -32,6 +32,21 @@ impl Device {
         self.after_arbitration(&sessions, notifications, was_primary);
     }
 
+    /// Ends every controller's stream with a status.
+    pub fn end_streams(&self, status: &Status) {
+        let streams: Vec<StreamId> = {
+            let sessions = self.sessions.lock();
+            sessions
+                .streams
+                .values()
+                .for_each(|sender| sender.end(status.clone()));
+            sessions.streams.keys().copied().collect()
+        };
+        streams
+            .into_iter()
+            .for_each(|stream| self.close_stream(stream));
+    }
+
     pub(in crate::server) fn stream_message(
         &self,
         now: Duration,

@@ -243,10 +243,6 @@ impl Device {
     ///
     /// # Errors
     /// A status for the whole request; errors of single requests are in the second result.
-    #[expect(
-        clippy::type_complexity,
-        reason = "entities and a status, both said above"
-    )]
     pub fn read(
         &self,
         now: Duration,
