@@ -312,6 +312,7 @@ impl Broker {
             State::Asleep | State::Awake if !client_id.is_empty() => {
                 session.heard = now;
                 session.state = State::Awake;
+                session.ready = false;
                 session.outbox.suspend();
                 if session.peer != *peer {
                     if let Some(other) = self.sessions.at_peer(peer) {

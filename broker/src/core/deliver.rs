@@ -54,6 +54,8 @@ impl Broker {
         if retain {
             self.retain(index, qos, payload);
         }
+        let installed = self.offloading.installed();
+        let live = self.offloading.is_live(now);
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.clear();
         let Some(topic) = self.topics.get(index) else {
@@ -91,19 +93,15 @@ impl Broker {
             // What the data plane also brings must not queue here: it would be overtaken. Order is
             // among messages published at the same QoS (MQTT 3.1.1 §4.6), and these were none in
             // the queue when the data plane began to serve the session.
-            let at_once = session.outbox.is_empty()
-                || if qos == Qos::One {
-                    served.q1
-                } else {
-                    served.q0
-                };
+            let served = match qos {
+                Qos::One => served.q1,
+                Qos::MinusOne | Qos::Zero | Qos::Two => served.q0,
+            };
+            let leaving = live && subscriber.served.is_leaving(installed);
+            let at_once = (session.listens() && (session.outbox.is_empty() || served))
+                || (session.still_listens() && leaving);
             match subscriber.alias {
-                Some(alias)
-                    if delivered == Qos::Zero
-                        && at_once
-                        && session.listens()
-                        && session.peer.is_direct() =>
-                {
+                Some(alias) if delivered == Qos::Zero && at_once && session.peer.is_direct() => {
                     self.stats.delivered += 1;
                     let range = match &written {
                         Some((same, range)) if *same == alias => range.clone(),

@@ -340,7 +340,13 @@ impl Broker {
                         .push(&session.peer, &Packet::Unsuback(msg_id));
                 }
             }
-            Reply::Disconnect(peer) => self.send_disconnect(&peer),
+            Reply::Disconnect(peer) => {
+                let asleep = self.sessions.at_peer(&peer);
+                if let Some(session) = asleep.and_then(|id| self.sessions.get_mut(id)) {
+                    session.ready &= session.is_active();
+                }
+                self.send_disconnect(&peer);
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use offload::Revision;
+
 /// Place of a generation in the order in which the broker made them; never repeats in one run,
 /// while the 32 bits on the wire may come round.
 pub(crate) type Sequence = u64;
@@ -70,6 +72,8 @@ pub(crate) struct ServedHistory {
     /// The first generation that counts the subscriber in; `None` until that one is made.
     since: Option<Sequence>,
     changes: Vec<(Sequence, Served)>,
+    /// The revision from which the data plane no longer serves what it served before.
+    left: Revision,
 }
 
 impl ServedHistory {
@@ -78,6 +82,7 @@ impl ServedHistory {
         ServedHistory {
             since: Some(0),
             changes: Vec::new(),
+            left: Revision(0),
         }
     }
 
@@ -86,13 +91,26 @@ impl ServedHistory {
         ServedHistory {
             since: None,
             changes: Vec::new(),
+            left: Revision(0),
         }
     }
 
     /// Notes what the data plane does for the subscriber under a new generation.
-    pub(crate) fn record(&mut self, sequence: Sequence, served: Served, oldest: Option<Sequence>) {
+    ///
+    /// `revision` is the one in which that will be, `oldest` the oldest generation remembered.
+    pub(crate) fn record(
+        &mut self,
+        sequence: Sequence,
+        served: Served,
+        revision: Revision,
+        oldest: Option<Sequence>,
+    ) {
         self.since.get_or_insert(sequence);
-        if self.current() != served {
+        let before = self.current();
+        if before != served {
+            if (before.q0 && !served.q0) || (before.q1 && !served.q1) {
+                self.left = revision;
+            }
             let oldest = oldest.unwrap_or(sequence);
             let passed = self
                 .changes
@@ -109,6 +127,12 @@ impl ServedHistory {
             .last()
             .map(|&(_, served)| served)
             .unwrap_or_default()
+    }
+
+    /// Whether switches that hold revision `installed` may still serve what `current` says they
+    /// shall not.
+    pub(crate) fn is_leaving(&self, installed: Revision) -> bool {
+        self.left > installed
     }
 
     /// What the data plane did for the subscriber under this generation; `None` if the generation
@@ -154,8 +178,8 @@ mod tests {
         };
         let mut history = ServedHistory::joining();
         assert_eq!(history.at(9), None);
-        history.record(4, Served::default(), Some(1));
-        history.record(6, q0, Some(1));
+        history.record(4, Served::default(), Revision(1), Some(1));
+        history.record(6, q0, Revision(2), Some(1));
         assert_eq!(history.at(3), None);
         assert_eq!(history.at(5), Some(Served::default()));
         assert_eq!(history.at(6), Some(q0));
@@ -170,7 +194,12 @@ mod tests {
                 q0: sequence % 2 == 0,
                 q1: false,
             };
-            history.record(sequence, served, Some(sequence.saturating_sub(3).max(1)));
+            history.record(
+                sequence,
+                served,
+                Revision(1),
+                Some(sequence.saturating_sub(3).max(1)),
+            );
         }
         assert!(history.changes.len() <= 6, "{:?}", history.changes);
         assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use mqttsn::Qos;
-use offload::{Change, SessionId, Topic as Wanted, TopicIndex};
+use offload::{Change, Revision, SessionId, Topic as Wanted, TopicIndex};
 
 use super::generations::Served;
 use super::{Offloading, contract_alias};
@@ -191,6 +191,7 @@ impl Offloading {
             let sequence = self.sequence;
             next.generation = self.generation(sequence);
             let memory = self.config.generation_memory();
+            let revision = Revision(self.intent.revision.0 + 1);
             topic.generations.start(now, sequence, memory);
             let oldest = topic.generations.oldest();
             for (id, subscriber) in &mut topic.subscribers {
@@ -198,7 +199,7 @@ impl Offloading {
                     q0: next.served_q0.contains(id),
                     q1: next.served_q1.contains(id),
                 };
-                subscriber.served.record(sequence, served, oldest);
+                subscriber.served.record(sequence, served, revision, oldest);
             }
         }
         Some(next)

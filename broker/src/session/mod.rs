@@ -59,7 +59,8 @@ pub(crate) struct Session {
     pub(crate) client_id: Box<str>,
     pub(crate) peer: Peer,
     pub(crate) state: State,
-    /// Whether the CONNACK was sent.
+    /// Whether the CONNACK was sent; asleep: whether the DISCONNECT was not, so that the client still
+    /// listens.
     pub(crate) ready: bool,
     /// Whether the session ends with the connection.
     pub(crate) clean: bool,
@@ -125,6 +126,11 @@ impl Session {
             State::Awake => true,
             State::Asleep | State::Disconnected => false,
         }
+    }
+
+    /// Whether the client listens, though the session may not be ready to use that.
+    pub(crate) fn still_listens(&self) -> bool {
+        self.listens() || (self.state == State::Asleep && self.ready)
     }
 
     /// Whether it is connected and may send requests.

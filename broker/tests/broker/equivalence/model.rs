@@ -25,6 +25,8 @@ pub const TRANSIT_US: Time = 3_000;
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
     Connect(usize),
+    /// Connects if it has disconnected.
+    ComeBack(usize),
     Move(usize),
     Disconnect(usize),
     Sleep(usize),
@@ -170,6 +172,7 @@ impl Net {
                 net.push(time, Event::Op(Op::Ping(client)));
                 time += 1_000_000;
             }
+            net.push(time, Event::Op(Op::ComeBack(client)));
         }
         net.advance(time + 5_000_000);
         net.clients.check(setup.transit);
