@@ -1,16 +1,14 @@
-//! What comes and goes over `StreamChannel`: arbitration, packets, acknowledgements.
+//! What comes and goes over `StreamChannel`: arbitration, acknowledgements, and errors.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use p4runtime::v1;
 use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use super::{Device, Forwarding, PacketIn, Sessions, ready};
-use crate::ports::LinkError;
+use super::{Device, Sessions, ready};
 use crate::server::arbitration::{Notification, StreamId};
 use crate::server::errors::{Outcome, Refusal};
 use crate::server::stream::StreamSender;
@@ -122,7 +120,7 @@ impl Device {
     ) {
         if primary_changed {
             self.digests.primary_changed();
-            self.refresh_packet_in(sessions, &self.forwarding.read());
+            self.refresh_packet_path(sessions, &self.forwarding.read());
         }
         for (stream, notification) in notifications {
             if let Some(sender) = sessions.streams.get(&stream)
@@ -137,33 +135,6 @@ impl Device {
         self.wake();
     }
 
-    fn packet_out(&self, stream: StreamId, packet: &v1::PacketOut) -> Outcome {
-        if self.sessions.lock().arbitration.primary() != Some(stream) {
-            return Err(Refusal::denied(
-                "only the primary controller may send packets",
-            ));
-        }
-        let forwarding = self.forwarding.read();
-        let running = ready(forwarding.running.as_ref(), None)?;
-        let layout = &running.loaded.packet_out;
-        let mut frame = Vec::with_capacity(layout.len() + packet.payload.len());
-        layout.pack(&packet.metadata, &mut frame)?;
-        frame.extend_from_slice(&packet.payload);
-        match self.cpu.send(&frame) {
-            Ok(()) => {
-                self.counters.packet_outs.fetch_add(1, Relaxed);
-                Ok(())
-            }
-            Err(error @ LinkError::TooLong(_)) => Err(Refusal::invalid(error.to_string())),
-            Err(error @ LinkError::Full) => {
-                Err(Refusal::new(Code::ResourceExhausted, error.to_string()))
-            }
-            Err(error @ LinkError::Closed) => {
-                Err(Refusal::new(Code::Unavailable, error.to_string()))
-            }
-        }
-    }
-
     fn digest_ack(&self, stream: StreamId, ack: v1::DigestListAck) -> Outcome {
         if self.sessions.lock().arbitration.primary() != Some(stream) {
             return Err(Refusal::denied(
@@ -175,39 +146,5 @@ impl Device {
         let (_, handle) = running.loaded.digests.get(ack.digest_id)?;
         self.digests.acknowledge(handle, ack.list_id);
         Ok(())
-    }
-
-    /// A frame left on the CPU port: it goes to the primary. Takes no lock.
-    pub fn packet_in(&self, head: &[u8], payload: &[u8]) {
-        let sent = self.packet_in.load().as_ref().is_some_and(|path| {
-            let mut frame = [head, payload].concat();
-            path.layout.unpack(&frame).is_some_and(|metadata| {
-                frame.drain(..path.layout.len());
-                path.primary.offer(Response::Packet(v1::PacketIn {
-                    payload: frame,
-                    metadata,
-                }))
-            })
-        });
-        let counter = match sent {
-            true => &self.counters.packet_ins,
-            false => &self.counters.packet_ins_dropped,
-        };
-        counter.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn refresh_packet_in(&self, sessions: &Sessions, forwarding: &Forwarding) {
-        let primary = sessions.arbitration.primary();
-        let primary = primary
-            .and_then(|stream| sessions.streams.get(&stream))
-            .cloned();
-        let layout = forwarding
-            .running
-            .as_ref()
-            .map(|r| r.loaded.packet_in.clone());
-        let path = primary
-            .zip(layout)
-            .map(|(primary, layout)| PacketIn { primary, layout });
-        self.packet_in.store(path.map(Arc::new));
     }
 }

@@ -62,7 +62,7 @@ impl Device {
                 }
             },
         }
-        self.refresh_packet_in(&sessions, &forwarding);
+        self.refresh_packet_path(&sessions, &forwarding);
         drop((forwarding, sessions));
         self.wake();
         Ok(())

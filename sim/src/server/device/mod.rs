@@ -18,7 +18,6 @@ use crate::server::arbitration::{Arbitration, StreamId};
 use crate::server::digests::Digests;
 use crate::server::errors::{Outcome, Refusal, batch_status};
 use crate::server::notes::Notes;
-use crate::server::packet_io::PacketLayout;
 use crate::server::pipeline::Loaded;
 use crate::server::read::Reader;
 use crate::server::stream::{ControllerStream, StreamSender};
@@ -28,6 +27,9 @@ use crate::server::{API_VERSION, Compat};
 mod channel;
 mod configure;
 mod notify;
+mod packets;
+
+use packets::PacketPath;
 
 /// The longest `Write` batch, in updates.
 const MAX_UPDATES: usize = 1 << 20;
@@ -79,8 +81,7 @@ pub struct Device {
     forwarding: RwLock<Forwarding>,
     digests: Digests,
     last_idle_scan: Mutex<Duration>,
-    /// What a packet for the controller needs, without a lock.
-    packet_in: ArcSwapOption<PacketIn>,
+    packet_path: ArcSwapOption<PacketPath>,
     counters: Counters,
     wake: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
@@ -102,11 +103,6 @@ struct Forwarding {
 struct Running {
     loaded: Arc<Loaded>,
     control: Control,
-}
-
-struct PacketIn {
-    primary: StreamSender,
-    layout: PacketLayout,
 }
 
 #[derive(Default)]
@@ -141,7 +137,7 @@ impl Device {
             forwarding: RwLock::default(),
             digests: Digests::default(),
             last_idle_scan: Mutex::default(),
-            packet_in: ArcSwapOption::empty(),
+            packet_path: ArcSwapOption::empty(),
             counters: Counters::default(),
             wake: Mutex::default(),
         })
