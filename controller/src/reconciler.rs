@@ -283,6 +283,7 @@ impl<T: Target> Session<'_, T> {
             match event.await {
                 Some(Event::Primary) => return Ok(()),
                 Some(Event::Backup { highest }) => {
+                    let highest = highest.map_or("above its own".into(), |id| id.to_string());
                     why = format!(
                         "a controller with election id {highest} is primary; this one has {}",
                         self.config.election_id

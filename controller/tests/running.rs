@@ -274,7 +274,10 @@ async fn a_switch_that_was_lost_is_read_back_and_the_broker_asked_anew() {
 async fn a_controller_that_is_no_longer_primary_stops_and_comes_back_when_it_is() {
     let mut running = Running::ready(config()).await;
     running.request().await;
-    running.switch.report(Event::Backup { highest: 9 }).await;
+    running
+        .switch
+        .report(Event::Backup { highest: Some(9) })
+        .await;
     let link = running.link.as_mut().unwrap();
     while link.rx.recv().await.is_some() {}
     let Mastership::Backup(why) = running.handle.status().await.unwrap().mastership else {

@@ -171,7 +171,7 @@ fn arbitration_event(is_primary: bool, answer: Option<v1::MasterArbitrationUpdat
     }
     let highest = answer.and_then(|answer| answer.election_id);
     Event::Backup {
-        highest: highest.map_or(0, u128::from),
+        highest: highest.map(u128::from),
     }
 }
 

@@ -24,8 +24,8 @@ pub enum Event {
     Primary,
     /// Another controller is primary.
     Backup {
-        /// The highest election id there is.
-        highest: u128,
+        /// The highest election id there is, where the switch has said so.
+        highest: Option<u128>,
     },
     /// Digest messages.
     Learned(Vec<Learned>),
