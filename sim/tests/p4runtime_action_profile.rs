@@ -220,14 +220,14 @@ fn a_one_shot_reads_back_as_written_and_leaves_nothing_behind() {
         ..Default::default()
     };
     fixture.must([Update::insert(first.clone())]);
-    assert_eq!(fixture.entries(all.clone()), [first.clone()]);
+    assert_eq!(fixture.entries(all.clone()), std::slice::from_ref(&first));
     assert_eq!(ports_left(&mut fixture), [2]);
     assert_eq!(
         fixture.code(Update::insert(second.clone())),
         Code::AlreadyExists
     );
     fixture.must([Update::modify(second.clone())]);
-    assert_eq!(fixture.entries(all.clone()), [second.clone()]);
+    assert_eq!(fixture.entries(all.clone()), std::slice::from_ref(&second));
     assert_eq!(ports_left(&mut fixture), [3]);
     assert_eq!(
         fixture.read(v1::ActionProfileGroup::default()),

@@ -127,7 +127,18 @@ fn a_bad_config_is_refused_with_the_reason_and_the_old_one_stays() {
     }
     let mut other_width = config();
     other_width.p4info.as_mut().expect("set").tables[0].match_fields[0].bitwidth = 47;
+    let mut other_size = config();
+    other_size.p4info.as_mut().expect("set").counters[0].size = 17;
+    let mut huge_header = config();
+    let packet_in = &mut huge_header
+        .p4info
+        .as_mut()
+        .expect("set")
+        .controller_packet_metadata[0];
+    packet_in.metadata[0].bitwidth = i32::MAX;
     for (bad, wanted) in [
+        (other_size, "size is 17 in P4Info and 16"),
+        (huge_header, "packet_in"),
         (no_json, "p4_device_config"),
         (not_json, "p4_device_config"),
         (no_p4info, "P4Info"),

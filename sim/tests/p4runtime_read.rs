@@ -122,7 +122,7 @@ fn filters_narrow_what_is_read() {
             priority: 8,
             ..by_match.clone()
         }),
-        [c.clone()]
+        std::slice::from_ref(&c)
     );
     assert_eq!(
         read(v1::TableEntry {
@@ -136,7 +136,7 @@ fn filters_narrow_what_is_read() {
             metadata: vec![11],
             ..all()
         }),
-        [b.clone()]
+        std::slice::from_ref(&b)
     );
     let action_id = fixture.p4info.action("mirror").expect("there").id;
     let mirror = TableActionType::Action(v1::Action {
@@ -258,8 +258,14 @@ fn a_direct_meter_is_set_with_its_entry_and_reset_by_a_modify_without_it() {
         meter_config: Some(v1::MeterConfig::default()),
         ..all_of(&fixture, "acl")
     };
-    assert_eq!(fixture.entries(asked.clone()), [metered.clone()]);
-    assert_eq!(fixture.entries(all_of(&fixture, "acl")), [plain.clone()]);
+    assert_eq!(
+        fixture.entries(asked.clone()),
+        std::slice::from_ref(&metered)
+    );
+    assert_eq!(
+        fixture.entries(all_of(&fixture, "acl")),
+        std::slice::from_ref(&plain)
+    );
     let direct = |config| v1::DirectMeterEntry {
         table_entry: Some(key(&plain)),
         config,
@@ -270,7 +276,7 @@ fn a_direct_meter_is_set_with_its_entry_and_reset_by_a_modify_without_it() {
         [Kind::DirectMeterEntry(direct(Some(config)))]
     );
     fixture.must([Update::modify(plain.clone())]);
-    assert_eq!(fixture.entries(asked.clone()), [plain.clone()]);
+    assert_eq!(fixture.entries(asked.clone()), std::slice::from_ref(&plain));
     fixture.must([Update::modify(direct(Some(config)))]);
     assert_eq!(fixture.entries(asked), [metered]);
 }

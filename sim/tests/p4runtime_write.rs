@@ -327,7 +327,7 @@ fn the_default_entry_is_modified_and_reset() {
     assert_eq!(fixture.code(Update::modify(forward.clone())), Code::Ok);
     assert_eq!(
         fixture.entries(default(&fixture, "dmac", None)),
-        [forward.clone()]
+        std::slice::from_ref(&forward)
     );
     fixture.must([Update::modify(default(&fixture, "dmac", None))]);
     assert_eq!(fixture.entries(default(&fixture, "dmac", None)), original);

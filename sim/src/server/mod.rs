@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+mod agreement;
 mod arbitration;
 mod compat;
 mod convert;

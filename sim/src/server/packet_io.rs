@@ -10,6 +10,9 @@ use p4runtime::v1::PacketMetadata;
 
 use super::errors::{Outcome, Refusal};
 
+/// The longest header taken, in bytes.
+const MAX_HEADER: usize = 2048;
+
 /// Where the metadata of one direction are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PacketLayout {
@@ -29,24 +32,29 @@ struct Field {
 }
 
 impl PacketLayout {
-    pub(super) fn new(metadata: &ControllerPacketMetadata) -> Self {
-        let mut offset = 0;
-        let fields = metadata.metadata.iter().map(|param| {
-            let field = Field {
+    /// # Errors
+    /// INVALID_ARGUMENT for a header that no frame has room for.
+    pub(super) fn new(metadata: &ControllerPacketMetadata) -> Outcome<Self> {
+        let mut offset = 0_usize;
+        let mut fields = Vec::with_capacity(metadata.metadata.len());
+        for param in &metadata.metadata {
+            fields.push(Field {
                 id: param.id,
                 name: param.name.clone(),
                 bitwidth: param.bitwidth,
                 offset,
                 padding: param.annotations.iter().any(|a| a.starts_with("@padding")),
-            };
-            offset += param.bitwidth as usize;
-            field
-        });
-        let fields = fields.collect();
-        PacketLayout {
-            fields,
-            len: offset.div_ceil(8),
+            });
+            offset = offset.saturating_add(param.bitwidth as usize);
         }
+        let len = offset.div_ceil(8);
+        if len > MAX_HEADER {
+            return Err(Refusal::invalid(format!(
+                "header \"{}\" has {len} bytes; at most {MAX_HEADER} are possible",
+                metadata.name
+            )));
+        }
+        Ok(PacketLayout { fields, len })
     }
 
     /// Length of the header in bytes.

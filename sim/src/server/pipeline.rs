@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use p4runtime::p4info::{self, Named, P4Info};
+use p4runtime::p4info::{self, LookupError, Named, P4Info};
 use p4runtime::v1;
 use prost::Message;
 
+use super::agreement::{check_arrays, check_table};
 use super::errors::{Outcome, Refusal};
 use super::packet_io::PacketLayout;
 use crate::bmv2::Pipeline;
 use crate::control::{
-    ActionHandle, CounterHandle, DigestHandle, MatchKind, MeterHandle, ProfileHandle,
-    RegisterHandle, TableHandle, ValueSetHandle,
+    ActionHandle, CounterHandle, DigestHandle, MeterHandle, ProfileHandle, RegisterHandle,
+    TableHandle, ValueSetHandle,
 };
 
 /// A configuration that this target can run.
@@ -135,24 +136,12 @@ impl Loaded {
         for (table, handle) in tables.iter() {
             check_table(&pipeline, table, handle, &mut actions)?;
         }
-        let packet = |metadata: Result<&Arc<p4info::ControllerPacketMetadata>, _>| {
-            metadata.map_or_else(
-                |_: p4info::LookupError| PacketLayout::default(),
-                |m| PacketLayout::new(m),
-            )
+        let packet = |metadata: Result<&Arc<p4info::ControllerPacketMetadata>, LookupError>| {
+            // A program without such a header takes and gives bare frames.
+            metadata.map_or_else(|_| Ok(PacketLayout::default()), |m| PacketLayout::new(m))
         };
         // A digest's name is that of its struct; p4c numbers unnamed ones the same in both files.
         let digests = Bindings::new("digest", p4info.digests(), |d| pipeline.digest(&d.name))?;
-        for (digest, handle) in digests.iter() {
-            let fields = digest.data_type.leaves().len();
-            let program = pipeline.digest_info(handle).fields.len();
-            same(
-                &format!("digest \"{}\"", digest.name),
-                "number of fields",
-                fields,
-                program,
-            )?;
-        }
         let registers = Bindings::new("register", p4info.registers(), |r| {
             pipeline.register(&r.name)
         })?;
@@ -164,7 +153,7 @@ impl Loaded {
         let profiles = Bindings::new("action profile", p4info.action_profiles(), |p| {
             pipeline.profile(&p.name)
         })?;
-        Ok(Loaded {
+        let loaded = Loaded {
             tables,
             profiles,
             counters,
@@ -173,11 +162,13 @@ impl Loaded {
             digests,
             value_sets,
             actions,
-            packet_in: packet(p4info.packet_in()),
-            packet_out: packet(p4info.packet_out()),
+            packet_in: packet(p4info.packet_in())?,
+            packet_out: packet(p4info.packet_out())?,
             pipeline,
             config,
-        })
+        };
+        check_arrays(&loaded)?;
+        Ok(loaded)
     }
 
     /// The handle of an action in a table.
@@ -209,92 +200,4 @@ fn program_json(device_config: &[u8]) -> Outcome<Vec<u8>> {
             "p4_device_config is not a JSON object: send the JSON that p4c-bm2-ss wrote",
         )),
     }
-}
-
-/// Checks one table and notes its actions.
-fn check_table(
-    pipeline: &Pipeline,
-    table: &p4info::Table,
-    handle: TableHandle,
-    actions: &mut HashMap<ActionHandle, Arc<p4info::Action>>,
-) -> Outcome {
-    let info = pipeline.table_info(handle);
-    let name = &table.name;
-    let at = format!("table \"{name}\"");
-    same(
-        &at,
-        "number of match fields",
-        table.match_fields.len(),
-        info.keys.len(),
-    )?;
-    for (field, key) in table.match_fields.iter().zip(&info.keys) {
-        let place = format!("{at}, field \"{}\"", field.name);
-        same(&place, "bit width", field.bitwidth, key.width)?;
-        let kind = match key.kind {
-            MatchKind::Exact | MatchKind::Valid => p4info::MatchKind::Exact,
-            MatchKind::Lpm => p4info::MatchKind::Lpm,
-            MatchKind::Ternary => p4info::MatchKind::Ternary,
-            MatchKind::Range => p4info::MatchKind::Range,
-            MatchKind::Optional => p4info::MatchKind::Optional,
-        };
-        // p4c turns `optional` keys into ternary ones in the JSON.
-        let optional = field.kind == p4info::MatchKind::Optional && key.kind == MatchKind::Ternary;
-        if !optional {
-            same(&place, "match kind", field.kind.as_str(), kind.as_str())?;
-        }
-    }
-    for action_ref in &table.actions {
-        let action = &action_ref.action;
-        let action_handle = info.action(&action.name).ok_or_else(|| {
-            Refusal::invalid(format!(
-                "table \"{name}\" has the action \"{}\" in P4Info, but not in the device config",
-                action.name
-            ))
-        })?;
-        let program = pipeline.action_info(action_handle);
-        let place = format!("{at}, action \"{}\"", action.name);
-        same(
-            &place,
-            "number of parameters",
-            action.params.len(),
-            program.params.len(),
-        )?;
-        for (param, of_program) in action.params.iter().zip(&program.params) {
-            let place = format!("{place}, parameter \"{}\"", param.name);
-            same(&place, "bit width", param.bitwidth, of_program.width)?;
-        }
-        actions.insert(action_handle, Arc::clone(action));
-    }
-    same(
-        &at,
-        "direct counter",
-        table.direct_counter.is_some(),
-        info.direct_counter,
-    )?;
-    same(
-        &at,
-        "direct meter",
-        table.direct_meter.is_some(),
-        info.direct_meter.is_some(),
-    )?;
-    same(
-        &at,
-        "action profile",
-        table.implementation.is_some(),
-        info.profile.is_some(),
-    )
-}
-
-fn same<T: PartialEq + std::fmt::Display>(
-    place: &str,
-    what: &str,
-    p4info: T,
-    program: T,
-) -> Outcome {
-    if p4info == program {
-        return Ok(());
-    }
-    Err(Refusal::invalid(format!(
-        "{place}: {what} is {p4info} in P4Info and {program} in the device config"
-    )))
 }
