@@ -174,6 +174,7 @@ impl Runtime {
     /// [`RuntimeError::System`].
     pub fn start(self) -> Result<RunningRuntime, RuntimeError> {
         let start = Instant::now();
+        self.device.start_at(unix_time());
         let stop = Arc::new(Stop::new()?);
         let epoll = self.pump.watch(&stop)?;
         let mut threads = Vec::new();
@@ -263,4 +264,15 @@ impl Drop for RunningRuntime {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The time since the Unix epoch; zero on a machine whose clock is before it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "P4Runtime's timestamps are wall-clock times; nothing here is timed by it"
+)]
+fn unix_time() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
 }

@@ -125,7 +125,12 @@ async fn a_controller_in_memory_sees_packets_and_digests_and_forwards() {
     loop {
         // The packet-in of the same frame may come first.
         match message(&mut stream).await {
-            Response::Digest(list) => break assert_eq!(list.digest_id, digest_id),
+            Response::Digest(list) => {
+                assert_eq!(list.digest_id, digest_id);
+                // Nanoseconds since 1970, and not since the switch started.
+                assert!(list.timestamp > 1_500_000_000_000_000_000);
+                break;
+            }
             Response::Packet(_) => {}
             other => panic!("neither digest nor packet: {other:?}"),
         }

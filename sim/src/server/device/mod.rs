@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -42,7 +42,8 @@ pub struct DeviceConfig {
     /// Whose behaviour to show.
     pub compat: Compat,
     /// The time since the Unix epoch at which the switch's clock was zero, for the timestamps of
-    /// notifications.
+    /// notifications. Zero in virtual time;
+    /// [`Runtime::start`](crate::runtime::Runtime::start) takes the system's clock then.
     pub epoch: Duration,
 }
 
@@ -76,6 +77,8 @@ pub struct Device {
     switch: Arc<Switch>,
     /// The switch's CPU port, for packets of controllers.
     cpu: MemLink,
+    /// Set when the device starts to run in real time.
+    started_at: OnceLock<Duration>,
     /// Held for the whole of a `Write`, so that a new primary never overtakes the old one's.
     sessions: Mutex<Sessions>,
     forwarding: RwLock<Forwarding>,
@@ -129,6 +132,7 @@ impl Device {
             config,
             switch,
             cpu,
+            started_at: OnceLock::new(),
             sessions: Mutex::new(Sessions {
                 arbitration,
                 streams: HashMap::new(),
@@ -146,6 +150,20 @@ impl Device {
     /// How the device was configured.
     pub fn config(&self) -> &DeviceConfig {
         &self.config
+    }
+
+    /// Tells at which time since the Unix epoch the switch's clock is zero, unless the
+    /// configuration did.
+    pub(crate) fn start_at(&self, epoch: Duration) {
+        // Told twice it keeps the first, as a switch starts once.
+        let _ = self.started_at.set(epoch);
+    }
+
+    fn epoch(&self) -> Duration {
+        match self.config.epoch {
+            Duration::ZERO => self.started_at.get().copied().unwrap_or_default(),
+            configured => configured,
+        }
     }
 
     /// The switch it stands for.
@@ -293,8 +311,10 @@ impl Device {
         if !sessions.arbitration.has_role(role) {
             return Err(no_role(role));
         }
-        let unattended =
-            self.config.compat == Compat::Bmv2 && !sessions.arbitration.is_attended(role);
+        // BMv2: while no controller is connected, whoever names no election id may write.
+        let unattended = self.config.compat == Compat::Bmv2
+            && !sessions.arbitration.is_attended(role)
+            && election_id.is_none_or(|id| *id == v1::Uint128::default());
         if unattended || sessions.arbitration.is_primary(role, election_id) {
             return Ok(());
         }

@@ -33,7 +33,7 @@ impl Device {
         };
         let digests = self
             .digests
-            .poll(now, self.config.epoch, &loaded, &control, |list| {
+            .poll(now, self.epoch(), &loaded, &control, |list| {
                 primary.offer(Response::Digest(list));
             });
         let idle = self.poll_idle(now, &loaded, &control, &primary);
@@ -63,7 +63,7 @@ impl Device {
             };
             let table_entry: Vec<v1::TableEntry> = expired.iter().filter_map(to_wire).collect();
             if !table_entry.is_empty() {
-                let timestamp = timestamp(self.config.epoch, now);
+                let timestamp = timestamp(self.epoch(), now);
                 let notification = v1::IdleTimeoutNotification {
                     table_entry,
                     timestamp,
