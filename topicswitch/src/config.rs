@@ -11,7 +11,7 @@ pub const DEFAULT_STATUS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9561);
 
 /// Everything that can be configured. Every part has defaults, so an empty file is a valid one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where MQTT-SN clients reach the broker (`up`, `broker`). Default 127.0.0.1:1884.
@@ -48,7 +48,7 @@ impl Default for Config {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as
@@ -79,7 +79,7 @@ pub enum LogFormat {
 }
 
 /// The software switch.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimConfig {
     /// Device id that P4Runtime clients must name. Default 1.
@@ -260,6 +260,34 @@ mod tests {
     fn an_empty_file_is_all_defaults() {
         let config = Config::parse("# nothing\n\n", Path::new("x")).unwrap();
         assert_eq!(config.listen.port(), 1884);
+    }
+
+    #[test]
+    fn the_documented_file_holds_every_key_with_its_default() {
+        let text = include_str!("../../docs/topicswitch.yaml");
+        assert_eq!(
+            Config::parse(text, Path::new("x")).unwrap(),
+            Config::default()
+        );
+
+        // Every key is there: the known keys that serde names for an unknown one, part by part.
+        let file: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
+        for path in ["", "log", "broker", "broker/offload", "controller", "sim"] {
+            let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+            let part = parts.iter().fold(&file, |value, part| &value[*part]);
+            let inner = "no_such_key_at_all: 1".to_owned();
+            let wrong = parts
+                .iter()
+                .rev()
+                .fold(inner, |inner, part| format!("{part}: {{{inner}}}"));
+            let error = serde_yaml::from_str::<Config>(&wrong)
+                .unwrap_err()
+                .to_string();
+            let known = error.split_once("expected").unwrap().1;
+            for key in known.split('`').skip(1).step_by(2) {
+                assert!(part.get(key).is_some(), "`{path}` lacks `{key}`");
+            }
+        }
     }
 
     #[test]

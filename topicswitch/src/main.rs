@@ -1,6 +1,7 @@
 //! The one binary: wires the crates together. All logic is in them and in this crate's library.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -100,6 +101,7 @@ fn start_logging(command: &Command, config: &Config) -> anyhow::Result<()> {
         .with_context(|| format!("log filter `{filter}` (a level, or TARGET=LEVEL,…)"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => logs.init(),

@@ -36,6 +36,7 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     let mut controller = config.controller;
     controller.device_id = config.sim.device_id;
     controller.ports = embedded.ports(&more)?;
+    controller.switch = "the embedded switch".into();
     if args.no_offload {
         controller.policy = controller::Policy::Pinned(Vec::new());
     }
@@ -65,6 +66,14 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
         Err(error) if at.is_some() => return Err(error),
         Err(error) => tracing::warn!("{error:#}"),
     }
-    tracing::info!(listen = %clients, "ready for MQTT-SN clients");
+    // Until the program is loaded the switch drops everything.
+    let shutdown = tasks.shutdown();
+    tokio::select! {
+        installed = broker.wait_until_installed() => {
+            installed?;
+            tracing::info!(listen = %clients, "ready for MQTT-SN clients");
+        }
+        () = shutdown.cancelled() => {}
+    }
     tasks.finish().await
 }

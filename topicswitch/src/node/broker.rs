@@ -1,7 +1,7 @@
 //! A broker in this process.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use broker::driver::{DatagramSocket, Driver, Handle};
@@ -13,6 +13,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Tasks;
+
+/// How often the broker is asked while something waits for the network.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A running broker.
 pub struct BrokerNode {
@@ -42,6 +45,21 @@ impl BrokerNode {
         let shutdown = tasks.shutdown();
         tasks.spawn("broker", async move { Ok(driver.run(shutdown).await?) });
         Ok(BrokerNode { handle, links })
+    }
+
+    /// Waits until a controller is linked and the network holds what the broker wants.
+    ///
+    /// # Errors
+    /// The broker stops first.
+    pub async fn wait_until_installed(&self) -> anyhow::Result<()> {
+        let mut tick = tokio::time::interval(POLL);
+        loop {
+            tick.tick().await;
+            let status = self.handle.status().await?;
+            if status.controller.is_some() && status.installed == status.revision {
+                return Ok(());
+            }
+        }
     }
 
     /// Serves the contract at `address`, for controllers in other processes. Returns where.
