@@ -17,6 +17,9 @@
 //! What this broker decided where MQTT-SN 1.2 leaves room:
 //! - Order: messages of one publisher, one topic and one QoS arrive in their order (MQTT 3.1.1
 //!   §4.6). Between QoS levels there is no order, as each may take its own path.
+//! - A publisher's first PUBLISH under a predefined or short alias makes it a publication of the
+//!   intent; messages on their way at that moment may be overtaken by those behind them. REGISTER
+//!   has no such moment: its REGACK waits for the data plane.
 //! - A CONNECT of a connected client from another address moves the session; its will is not
 //!   published. A CONNECT of another client from an address in use makes the former client lost.
 //! - A client that does not answer N_retry retransmissions is lost, as if it had been silent.
@@ -27,7 +30,7 @@
 
 mod access;
 mod config;
-mod core;
+pub mod core;
 pub mod driver;
 mod levels;
 mod offloading;

@@ -178,7 +178,7 @@ impl Broker {
             && self.sessions.of_client(&request.client_id) != Some(other)
         {
             // Another client speaks from there now: the former one is gone without a word.
-            self.lose(now, other);
+            self.end_without_word(now, other);
         }
         let mut found = self.sessions.of_client(&request.client_id);
         if let Some(id) = found
@@ -316,7 +316,7 @@ impl Broker {
                 session.outbox.suspend();
                 if session.peer != *peer {
                     if let Some(other) = self.sessions.at_peer(peer) {
-                        self.lose(now, other);
+                        self.end_without_word(now, other);
                     }
                     self.sessions.bind(id, peer);
                 }
@@ -328,18 +328,25 @@ impl Broker {
         }
     }
 
-    /// The client is gone without a word: its will is published (MQTT-SN 1.2 §6.3).
+    /// Nothing is heard of the client any more.
     pub(super) fn lose(&mut self, now: Instant, id: SessionId) {
+        let Some(peer) = self.sessions.get(id).map(|session| session.peer.clone()) else {
+            return;
+        };
+        // MQTT-SN 1.2 §5.4.21: should it still be there, it learns that it must connect.
+        self.send_disconnect(&peer);
+        self.end_without_word(now, id);
+    }
+
+    /// The connection ends without DISCONNECT: the will is published (MQTT-SN 1.2 §6.3).
+    fn end_without_word(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         self.stats.sessions_lost += 1;
         let will = session.will.clone();
         tracing::debug!(client = %session.client_id, "session lost");
-        let peer = session.peer.clone();
         self.end_connection(id);
-        // MQTT-SN 1.2 §5.4.21: should the client still be there, it learns that it must connect.
-        self.send_disconnect(&peer);
         if let Some(will) = will
             && let Some(index) = self.topic_named(&will.topic)
         {

@@ -62,6 +62,12 @@ impl<S: DatagramSocket> Driver<S> {
         {
             broker.set_services(Instant::now(), BTreeSet::from([local]));
         }
+        if broker.status().offload && broker.intent().services.is_empty() {
+            tracing::warn!(
+                "nothing can be offloaded: the socket listens on all addresses, so list those that \
+                 clients write to under offload.services"
+            );
+        }
         let (ask, questions) = mpsc::channel(QUESTIONS);
         let driver = Driver {
             broker,
