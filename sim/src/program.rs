@@ -205,6 +205,20 @@ pub(crate) enum Op {
         c: Loc,
         to: Pc,
     },
+    JumpUnlessZero {
+        c: Loc,
+        to: Pc,
+    },
+    JumpIfEqual {
+        a: Loc,
+        b: Loc,
+        to: Pc,
+    },
+    JumpUnlessEqual {
+        a: Loc,
+        b: Loc,
+        to: Pc,
+    },
     /// End of an action.
     Return,
     /// End of a control or the parser.
@@ -330,6 +344,20 @@ pub(crate) enum Op {
     Truncate {
         length: Loc,
     },
+}
+
+impl Op {
+    /// Where a jump goes.
+    pub(crate) fn target(&mut self) -> Option<&mut Pc> {
+        match self {
+            Op::Jump(to)
+            | Op::JumpIfZero { to, .. }
+            | Op::JumpUnlessZero { to, .. }
+            | Op::JumpIfEqual { to, .. }
+            | Op::JumpUnlessEqual { to, .. } => Some(to),
+            _ => None,
+        }
+    }
 }
 
 /// Operations on values of any width, in two's complement.
@@ -619,8 +647,10 @@ pub(crate) struct Checksum {
     pub(crate) width: u32,
     /// Validity of the target's header.
     pub(crate) valid: Loc,
-    /// Code that leaves the condition in a word.
-    pub(crate) condition: Option<(Pc, Loc)>,
+    /// The condition is false unless these two words are equal.
+    pub(crate) guard: Option<(Loc, Loc)>,
+    /// Code that returns if the condition is true and exits if it is not.
+    pub(crate) condition: Option<Pc>,
     pub(crate) verify: bool,
     pub(crate) update: bool,
 }

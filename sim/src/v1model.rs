@@ -327,9 +327,8 @@ impl Scratch {
             (Copies::One(replica), instance_type::NORMAL)
         };
         // Clones go first; most packets have none and need not wait.
-        match (&copies, self.queue.is_empty()) {
-            (Copies::One(replica), true) => {
-                let replica = *replica;
+        match (copies.as_slice(), self.queue.is_empty()) {
+            (&[replica], true) => {
                 self.egress(context, &frame, input, packet, replica, kind, out, dropped);
             }
             _ => {

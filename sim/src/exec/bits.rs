@@ -1,47 +1,69 @@
 //! Bits of a big-endian byte string.
 
+/// `N` bytes from byte `first` on. The caller has checked that they are there.
+#[inline(always)]
+fn array<const N: usize>(bytes: &[u8], first: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[first..first + N]);
+    out
+}
+
 /// The `width` bits (1 to 64) that begin at bit `at`. The caller has checked that they are there.
 #[inline]
 pub(super) fn read(bytes: &[u8], at: usize, width: u32) -> u64 {
     let first = at / 8;
-    if at % 8 == 0 {
+    if at.is_multiple_of(8) {
         match width {
             8 => return u64::from(bytes[first]),
-            16 => return u64::from(u16::from_be_bytes([bytes[first], bytes[first + 1]])),
-            32 => {
-                if let Some(four) = bytes[first..].first_chunk::<4>() {
-                    return u64::from(u32::from_be_bytes(*four));
-                }
+            16 => return u64::from(u16::from_be_bytes(array(bytes, first))),
+            32 => return u64::from(u32::from_be_bytes(array(bytes, first))),
+            48 => {
+                let high = u16::from_be_bytes(array(bytes, first));
+                let low = u32::from_be_bytes(array(bytes, first + 2));
+                return u64::from(high) << 32 | u64::from(low);
             }
-            64 => {
-                if let Some(eight) = bytes[first..].first_chunk::<8>() {
-                    return u64::from_be_bytes(*eight);
-                }
-            }
+            64 => return u64::from_be_bytes(array(bytes, first)),
             _ => {}
         }
     }
     let end = at + width as usize;
+    let spare = end.div_ceil(8) * 8 - end;
+    if end.div_ceil(8) - first == 1 {
+        return u64::from(bytes[first]) >> spare & (u64::MAX >> (64 - width));
+    }
     let mut value: u128 = 0;
     for &byte in &bytes[first..end.div_ceil(8)] {
         value = value << 8 | u128::from(byte);
     }
-    let value = value >> (end.div_ceil(8) * 8 - end);
-    value as u64 & (u64::MAX >> (64 - width))
+    (value >> spare) as u64 & (u64::MAX >> (64 - width))
 }
 
 /// Sets the `width` bits (1 to 64) that begin at bit `at`, which are 0.
 #[inline]
 pub(super) fn write(bytes: &mut [u8], at: usize, width: u32, value: u64) {
     let first = at / 8;
+    if at.is_multiple_of(8) {
+        match width {
+            8 => return bytes[first] = value as u8,
+            16 => return bytes[first..first + 2].copy_from_slice(&(value as u16).to_be_bytes()),
+            32 => return bytes[first..first + 4].copy_from_slice(&(value as u32).to_be_bytes()),
+            48 => {
+                bytes[first..first + 2].copy_from_slice(&((value >> 32) as u16).to_be_bytes());
+                bytes[first + 2..first + 6].copy_from_slice(&(value as u32).to_be_bytes());
+                return;
+            }
+            64 => return bytes[first..first + 8].copy_from_slice(&value.to_be_bytes()),
+            _ => {}
+        }
+    }
     let value = value & (u64::MAX >> (64 - width));
-    if at % 8 == 0 && width % 8 == 0 {
-        let n = width as usize / 8;
-        bytes[first..first + n].copy_from_slice(&value.to_be_bytes()[8 - n..]);
+    let end = at + width as usize;
+    let spare = end.div_ceil(8) * 8 - end;
+    if end.div_ceil(8) - first == 1 {
+        bytes[first] |= (value << spare) as u8;
         return;
     }
-    let end = at + width as usize;
-    let mut value = u128::from(value) << (end.div_ceil(8) * 8 - end);
+    let mut value = u128::from(value) << spare;
     for byte in bytes[first..end.div_ceil(8)].iter_mut().rev() {
         *byte |= value as u8;
         value >>= 8;

@@ -3,8 +3,8 @@
 use super::bits;
 use super::deparser::append_header;
 use super::interpreter::{Flow, Machine};
-use crate::externs::hash;
-use crate::program::{Calculation, CalculationInput, Checksum};
+use crate::externs::hash::{self, InternetSum};
+use crate::program::{Algorithm, Calculation, CalculationInput, Checksum};
 
 /// Gathers the inputs of a calculation into `buffer` and hashes them. Fields of invalid headers
 /// are left out.
@@ -15,6 +15,11 @@ pub(crate) fn calculate(
     payload: &[u8],
     buffer: &mut Vec<u8>,
 ) -> u64 {
+    if calculation.algorithm == Algorithm::Csum16
+        && let Some(sum) = internet_checksum(calculation, phv, payload)
+    {
+        return sum;
+    }
     buffer.clear();
     let mut at = 0;
     let mut append = |buffer: &mut Vec<u8>, width: u32, words: &[u64]| {
@@ -60,13 +65,38 @@ pub(crate) fn calculate(
     hash::hash(calculation.algorithm, buffer)
 }
 
-fn applies(machine: &mut Machine<'_>, checksum: &Checksum) -> bool {
-    match checksum.condition {
-        None => true,
-        Some((pc, word)) => {
-            matches!(machine.run(pc), Flow::Done) && machine.phv[word as usize] != 0
+/// The Internet checksum of fields and constants of up to 64 bits, summed where they are.
+fn internet_checksum(calculation: &Calculation, phv: &[u64], payload: &[u8]) -> Option<u64> {
+    let mut sum = InternetSum::default();
+    for input in &calculation.inputs {
+        match input {
+            CalculationInput::Field { span, width, valid } if *width <= 64 => {
+                if phv[*valid as usize] != 0 {
+                    let mask = u64::MAX >> (64 - width);
+                    sum.bits(*width, phv[span.loc as usize] & mask);
+                }
+            }
+            CalculationInput::Constant { words, width } if *width <= 64 => {
+                sum.bits(*width, words[0]);
+            }
+            _ => return None,
         }
     }
+    if calculation.payload {
+        sum.bytes(payload);
+    }
+    Some(u64::from(sum.checksum()))
+}
+
+fn applies(machine: &mut Machine<'_>, checksum: &Checksum) -> bool {
+    if let Some((a, b)) = checksum.guard
+        && machine.phv[a as usize] != machine.phv[b as usize]
+    {
+        return false;
+    }
+    checksum
+        .condition
+        .is_none_or(|pc| machine.run(pc) == Flow::Done)
 }
 
 fn value(machine: &mut Machine<'_>, checksum: &Checksum) -> u64 {

@@ -201,6 +201,24 @@ impl<'a> Machine<'a> {
                     }
                     to
                 }
+                Op::JumpUnlessZero { c, to } => {
+                    if self.get(c) == 0 {
+                        continue;
+                    }
+                    to
+                }
+                Op::JumpIfEqual { a, b, to } => {
+                    if self.get(a) != self.get(b) {
+                        continue;
+                    }
+                    to
+                }
+                Op::JumpUnlessEqual { a, b, to } => {
+                    if self.get(a) == self.get(b) {
+                        continue;
+                    }
+                    to
+                }
                 Op::Return | Op::Stop => return Flow::Done,
                 Op::Exit => return Flow::Exit,
                 Op::Assert { c } => {

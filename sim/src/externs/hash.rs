@@ -20,18 +20,75 @@ pub(crate) fn hash(algorithm: Algorithm, bytes: &[u8]) -> u64 {
 
 /// The Internet checksum (RFC 1071); an odd length counts as if a zero byte followed.
 fn csum16(bytes: &[u8]) -> u16 {
-    let mut sum = 0u64;
-    let mut words = bytes.chunks_exact(4);
-    for word in &mut words {
-        sum += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
+    let mut sum = InternetSum::default();
+    sum.bytes(bytes);
+    sum.checksum()
+}
+
+/// The Internet checksum of a concatenation of bit strings.
+///
+/// The sum of 16-bit words with end-around carry is a sum modulo 2¹⁶ − 1, in which 2¹⁶ is 1. So a
+/// field counts by its value and by where it ends within a word, and needs not be copied to where
+/// it would stand.
+#[derive(Default)]
+pub(crate) struct InternetSum {
+    sum: u64,
+    /// Bits so far.
+    length: u32,
+}
+
+impl InternetSum {
+    /// Appends the low `width` (1 to 64) bits of a value that has no others.
+    #[inline]
+    pub(crate) fn bits(&mut self, width: u32, value: u64) {
+        self.length += width;
+        let shift = self.length.wrapping_neg() % 16;
+        // Each half stays below 2⁴⁷: sixteen thousand of them fit.
+        self.add(((value >> 32) << shift) + ((value & 0xffff_ffff) << shift));
     }
-    for pair in words.remainder().chunks(2) {
-        sum += u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u64::from(*low));
+
+    #[inline]
+    fn add(&mut self, value: u64) {
+        let (sum, carry) = self.sum.overflowing_add(value);
+        // 2⁶⁴ is 1 as well.
+        self.sum = sum + u64::from(carry);
     }
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
+
+    /// Appends bytes, behind zeros up to the next whole byte.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.length = self.length.next_multiple_of(8);
+        let odd = !self.length.is_multiple_of(16);
+        let mut sum = InternetSum::default();
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            let word = word
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte));
+            sum.add(word);
+        }
+        for pair in words.remainder().chunks(2) {
+            sum.add(u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u64::from(*low)));
+        }
+        let mut value = u64::from(sum.fold());
+        if odd {
+            value <<= 8;
+        }
+        self.add(value);
+        // Only whether it is odd matters from here on.
+        self.length += (bytes.len() % 2) as u32 * 8;
     }
-    !(sum as u16)
+
+    fn fold(&self) -> u16 {
+        let mut sum = self.sum;
+        while sum > 0xffff {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        sum as u16
+    }
+
+    pub(crate) fn checksum(&self) -> u16 {
+        !self.fold()
+    }
 }
 
 /// CRC-16/ARC: polynomial 0x8005, reflected.

@@ -47,10 +47,16 @@ impl LiveTable {
                 let prefix = prefix as usize;
                 let before: u32 = table.keys[..prefix].iter().map(|key| key.span.words).sum();
                 let words = table.keys[prefix].span.words as usize;
-                Entries::Lpm { lpm: Lpm::new(before as usize, words), width: widths[prefix] }
+                Entries::Lpm {
+                    lpm: Lpm::new(before as usize, words),
+                    width: widths[prefix],
+                }
             }
         };
-        LiveTable { entries, default: None }
+        LiveTable {
+            entries,
+            default: None,
+        }
     }
 
     #[inline]
@@ -65,8 +71,14 @@ impl LiveTable {
             Entries::Ternary(ternary) => ternary.lookup(key),
         };
         match entry {
-            Some(entry) => Found { entry: Some(entry), hit: true },
-            None => Found { entry: self.default.as_deref(), hit: false },
+            Some(entry) => Found {
+                entry: Some(entry),
+                hit: true,
+            },
+            None => Found {
+                entry: self.default.as_deref(),
+                hit: false,
+            },
         }
     }
 

@@ -89,9 +89,9 @@ impl Lowering {
                 };
                 if op == "_jump_if_zero" {
                     let condition = self.expr(&params[0], scope)?;
-                    let c = self.word(&condition, node)?;
-                    jumps.push((self.program.code.len(), to as usize));
-                    self.emit(Op::JumpIfZero { c, to: 0 });
+                    for jump in self.branch(&condition, false, node)? {
+                        jumps.push((jump, to as usize));
+                    }
                 } else {
                     jumps.push((self.program.code.len(), to as usize));
                     self.emit(Op::Jump(0));
@@ -102,10 +102,7 @@ impl Lowering {
         }
         starts.push(self.pc());
         for (at, target) in jumps {
-            match &mut self.program.code[at] {
-                Op::Jump(to) | Op::JumpIfZero { to, .. } => *to = starts[target],
-                _ => {}
-            }
+            self.patch(at, starts[target]);
         }
         Ok(())
     }

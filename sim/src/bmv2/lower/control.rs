@@ -67,9 +67,9 @@ impl Lowering {
             self.statement();
             let expression = node.get("expression")?;
             let condition = self.expr(&expression, &Scope::default())?;
-            let c = self.word(&condition, &expression)?;
-            jumps.push((self.program.code.len(), node.opt("false_next")?));
-            self.emit(Op::JumpIfZero { c, to: 0 });
+            for jump in self.branch(&condition, false, &expression)? {
+                jumps.push((jump, node.opt("false_next")?));
+            }
             jumps.push((self.program.code.len(), node.opt("true_next")?));
             self.emit(Op::Jump(0));
         }
@@ -92,10 +92,7 @@ impl Lowering {
         };
         for (at, target) in jumps {
             let pc = resolve(target.as_ref())?;
-            match &mut self.program.code[at] {
-                Op::Jump(to) | Op::JumpIfZero { to, .. } => *to = pc,
-                _ => {}
-            }
+            self.patch(at, pc);
         }
         for (node, table) in tables {
             let mut next = Next {
@@ -147,13 +144,11 @@ impl Lowering {
             .copied()
             .take_while(|op| *op != Op::Return)
             .collect();
-        for op in body {
-            let moved = |to: Pc| to - start as Pc + here as Pc;
-            self.emit(match op {
-                Op::Jump(to) => Op::Jump(moved(to)),
-                Op::JumpIfZero { c, to } => Op::JumpIfZero { c, to: moved(to) },
-                op => op,
-            });
+        for mut op in body {
+            if let Some(to) = op.target() {
+                *to = *to - start as Pc + here as Pc;
+            }
+            self.emit(op);
         }
     }
 }

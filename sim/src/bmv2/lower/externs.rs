@@ -240,15 +240,20 @@ impl Lowering {
             let Some(&calculation) = self.calculation_index.get(name.str()?) else {
                 return Err(name.error("no calculation has this name"));
             };
+            let mut guard = None;
             let condition = match node.opt("if_cond")? {
                 None => None,
                 Some(condition) => {
                     self.statement();
                     let start = self.pc();
                     let expr = self.expr(&condition, &Scope::default())?;
-                    let word = self.word(&expr, &condition)?;
+                    guard = self.guard(&expr);
+                    let jumps = self.branch(&expr, false, &condition)?;
                     self.emit(Op::Return);
-                    Some((start, word))
+                    let here = self.pc();
+                    jumps.into_iter().for_each(|jump| self.patch(jump, here));
+                    self.emit(Op::Exit);
+                    Some(start)
                 }
             };
             self.program.checksums.push(Checksum {
@@ -256,6 +261,7 @@ impl Lowering {
                 target: span.loc,
                 width,
                 valid,
+                guard,
                 condition,
                 verify: node.flag("verify", true)?,
                 update: node.flag("update", true)?,

@@ -16,7 +16,7 @@ use crate::control::{
     ActionInfo, CounterInfo, DigestInfo, MeterInfo, ProfileInfo, RegisterInfo, TableInfo,
     ValueSetInfo,
 };
-use crate::program::{Loc, Program, Span};
+use crate::program::{Loc, Op, Pc, Program, Span};
 
 /// Words of temporaries that one statement may use.
 const MAX_TEMPORARIES: u32 = 4096;
@@ -94,7 +94,10 @@ impl Lowering {
 /// Lowers a document.
 pub(super) fn lower(root: &At<'_>) -> Result<(Program, Infos), LoadError> {
     check_version(root)?;
-    let mut l = Lowering { words: 1, ..Lowering::default() };
+    let mut l = Lowering {
+        words: 1,
+        ..Lowering::default()
+    };
     l.headers(root)?;
     l.declare_actions(root)?;
     l.program.arguments = l.words;
@@ -116,11 +119,44 @@ pub(super) fn lower(root: &At<'_>) -> Result<(Program, Infos), LoadError> {
             set.parts.push(l.infos.value_sets[i].width.max(1));
         }
     }
+    l.thread_jumps();
     if l.program.code.len() > MAX_CODE {
         return Err(root.error("the program is too large"));
     }
     l.program.phv_words = l.program.constants_start + l.program.constants.len() as u32;
     Ok((l.program, l.infos))
+}
+
+impl Lowering {
+    /// Lets jumps to jumps go where those go.
+    fn thread_jumps(&mut self) {
+        let program = &mut self.program;
+        let code = program.code.clone();
+        let end = |mut to: Pc| {
+            // Jumps may go in circles.
+            for _ in 0..16 {
+                match code.get(to as usize) {
+                    Some(Op::Jump(next)) => to = *next,
+                    _ => break,
+                }
+            }
+            to
+        };
+        for op in &mut program.code {
+            if let Some(to) = op.target() {
+                *to = end(*to);
+            }
+        }
+        for table in &mut program.tables {
+            let next = &mut table.next;
+            next.by_action.iter_mut().for_each(|(_, to)| *to = end(*to));
+            next.hit = next.hit.map(end);
+            next.miss = next.miss.map(end);
+            next.default = end(next.default);
+        }
+        program.ingress = end(program.ingress);
+        program.egress = end(program.egress);
+    }
 }
 
 fn check_version(root: &At<'_>) -> Result<(), LoadError> {
