@@ -4,7 +4,9 @@
 //! the specification, and what is done here so that both work:
 //!
 //! * It tells the time since the last hit only of rows with an idle timeout, and 0 of others: so
-//!   rows of `publication` have one, a long one ([`crate::tables::publication`]).
+//!   rows of `publication` have one, a long one ([`crate::tables::publication`]). And it has the
+//!   nanoseconds that remain of the timeout in 32 bits, so a time within 2^32 ns of the timeout is
+//!   not believed; it is then known from when the row's counter changed between two readings.
 //! * Where a table is full it answers UNKNOWN: see [`crate::apply`].
 //! * Multicast groups end at 2^15: see [`crate::constants::GROUP_LAST`].
 //! * A read of one row that is not there fails the whole read: rows are then read one by one.
@@ -121,6 +123,14 @@ impl GrpcSwitch {
             _ => lost(error),
         }
     }
+}
+
+/// The time since the last hit, where the switch tells it and can be believed: see above.
+fn told_idle(entry: &v1::TableEntry) -> Option<Duration> {
+    const WRAP: Duration = Duration::from_nanos(1 << 32);
+    let nanos = |value: i64| Duration::from_nanos(u64::try_from(value).unwrap_or(0));
+    let elapsed = nanos(entry.time_since_last_hit.as_ref()?.elapsed_ns);
+    (elapsed + WRAP < nanos(entry.idle_timeout_ns)).then_some(elapsed)
 }
 
 fn lost(error: ClientError) -> TargetError {
@@ -444,19 +454,18 @@ impl Target for GrpcTarget {
             let entry = entries.get(row)?;
             let packets = entry.counter_data.as_ref().map(|data| data.packet_count);
             let packets = packets.and_then(|packets| u64::try_from(packets).ok());
+            // Counted since we looked last: some time since then.
+            let counted = packets.map(|packets| {
+                let seen = hits.entry(*row).or_insert((packets, now));
+                if seen.0 != packets {
+                    *seen = (packets, now);
+                }
+                now.duration_since(seen.1)
+            });
             if packets == Some(0) {
                 return None;
             }
-            if let Some(hit) = &entry.time_since_last_hit {
-                return Some(Duration::from_nanos(hit.elapsed_ns.max(0).unsigned_abs()));
-            }
-            // Counted since we looked last: some time since then.
-            let packets = packets?;
-            let seen = hits.entry(*row).or_insert((packets, now));
-            if seen.0 != packets {
-                *seen = (packets, now);
-            }
-            Some(now.duration_since(seen.1))
+            told_idle(entry).or(counted)
         });
         Ok(idle.collect())
     }
@@ -509,5 +518,33 @@ impl Target for GrpcTarget {
 
     fn sizes(&self) -> HashMap<&'static str, usize> {
         self.schema.sizes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(timeout: Duration, elapsed: Duration) -> Option<Duration> {
+        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap();
+        told_idle(&v1::TableEntry {
+            idle_timeout_ns: nanos(timeout),
+            time_since_last_hit: Some(v1::table_entry::IdleTimeout {
+                elapsed_ns: nanos(elapsed),
+            }),
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn a_time_since_the_last_hit_is_believed_only_where_it_can_be_one() {
+        let day = Duration::from_secs(86_400);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(told(day, hour), Some(hour));
+        // BMv2, two seconds after a hit.
+        assert_eq!(told(day, Duration::from_millis(86_397_581)), None);
+        // BMv2 without a timeout.
+        assert_eq!(told(Duration::ZERO, Duration::ZERO), None);
+        assert_eq!(told_idle(&v1::TableEntry::default()), None);
     }
 }

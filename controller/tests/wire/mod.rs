@@ -31,8 +31,16 @@ enum Cables {
     Bmv2 {
         into: mpsc::Sender<StreamRequest>,
         out: Mutex<mpsc::UnboundedReceiver<(u16, Vec<u8>)>>,
+        plugs: std::sync::Mutex<Option<Plugs>>,
     },
 }
+
+/// What moves BMv2's packets, until it does.
+type Plugs = (
+    Channel,
+    mpsc::Receiver<StreamRequest>,
+    mpsc::UnboundedSender<(u16, Vec<u8>)>,
+);
 
 pub struct Wire {
     /// Where a controller connects.
@@ -124,16 +132,36 @@ impl Wire {
             }
         };
         let channel = connect(p4runtime).await;
-        let mut client = tonic::client::Grpc::new(connect(packets).await);
-        client.ready().await.unwrap();
+        let packets = connect(packets).await;
         let (into, requests) = mpsc::channel::<StreamRequest>(64);
         let (received, out) = mpsc::unbounded_channel();
-        let codec = tonic_prost::ProstCodec::<StreamRequest, StreamRequest>::default();
-        let path = tonic::codegen::http::uri::PathAndQuery::from_static(
-            "/p4.bm.DataplaneInterface/PacketStream",
-        );
+        let plugs = std::sync::Mutex::new(Some((packets, requests, received)));
+        Some(Self {
+            channel,
+            device_id,
+            cables: Cables::Bmv2 {
+                into,
+                out: Mutex::new(out),
+                plugs,
+            },
+            _running: Running::Bmv2(process),
+        })
+    }
+
+    /// Plugs the cables in: BMv2 takes packets only once it has a program.
+    pub fn plug(&self) {
+        let Cables::Bmv2 { plugs, .. } = &self.cables else {
+            return;
+        };
+        let (channel, requests, received) = plugs.lock().unwrap().take().unwrap();
         // The server answers when the first packet leaves, so nothing may wait for its answer.
         tokio::spawn(async move {
+            let mut client = tonic::client::Grpc::new(channel);
+            client.ready().await.unwrap();
+            let codec = tonic_prost::ProstCodec::<StreamRequest, StreamRequest>::default();
+            let path = tonic::codegen::http::uri::PathAndQuery::from_static(
+                "/p4.bm.DataplaneInterface/PacketStream",
+            );
             let requests = tonic::Request::new(ReceiverStream::new(requests));
             let answer = client.streaming(requests, path, codec).await;
             let answer = answer.unwrap_or_else(|status| panic!("no packets: {status}"));
@@ -145,15 +173,6 @@ impl Wire {
                 }
             }
         });
-        Some(Self {
-            channel,
-            device_id,
-            cables: Cables::Bmv2 {
-                into,
-                out: Mutex::new(out),
-            },
-            _running: Running::Bmv2(process),
-        })
     }
 
     /// A frame arrives at the port.
