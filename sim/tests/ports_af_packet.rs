@@ -1,7 +1,7 @@
 //! The `af-packet` port on a veth pair whose far end is in a network namespace of its own, where
 //! the kernel's own sockets send and receive.
 //!
-//! Needs root and `ip`. Without them the tests say so and pass, unless `TOPICSWITCH_REQUIRE`
+//! Needs root, `ip` and `python3`. Without them the tests say so and pass, unless `TOPICSWITCH_REQUIRE`
 //! names `netns`.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -47,6 +47,7 @@ impl Veth {
         };
         run(&format!("ip link del {name}"));
         let made = [
+            "python3 --version".to_owned(),
             format!("ip netns add {namespace}"),
             format!("ip link add {name} type veth peer name {name}p"),
             format!("ip link set {name}p address {their_mac} netns {namespace}"),
@@ -65,7 +66,9 @@ impl Veth {
             !required.split(',').any(|thing| thing.trim() == "netns"),
             "TOPICSWITCH_REQUIRE names netns, but network namespaces cannot be made here"
         );
-        println!("SKIPPED: needs root and `ip` to make a veth pair in a network namespace");
+        println!(
+            "SKIPPED: needs root, `ip` and `python3` to make a veth pair in a network namespace"
+        );
         None
     }
 

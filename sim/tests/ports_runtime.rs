@@ -1,0 +1,120 @@
+//! Ports and a running switch together, with threads and real sockets.
+
+mod p4runtime_fixture;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use p4runtime::p4info::EntryBuilder;
+use p4runtime::v1::{TableEntry, Update};
+use p4runtime_fixture::{Fixture, config, p4info};
+use sim::ports::{DropReason, Host, MacAddr, Port, UdpPort, UdpSpec, mem_pair};
+use sim::runtime::{Runtime, RuntimeConfig, RuntimeError};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SERVICE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+fn mem(name: &str) -> Box<dyn Port> {
+    Box::new(mem_pair(name, 4).0)
+}
+
+fn to_port(fixture: &Fixture, mac: MacAddr, port: u16) -> TableEntry {
+    let entry = fixture.p4info.table("dmac").expect("there").entry();
+    entry
+        .exact("dst_addr", mac.0)
+        .and_then(|e| e.action("forward"))
+        .and_then(|e| e.param("port", port))
+        .and_then(EntryBuilder::build)
+        .expect("valid")
+}
+
+#[test]
+fn a_client_over_udp_and_a_host_in_memory_talk_through_the_switch() {
+    let spec = UdpSpec {
+        mac: SERVICE,
+        ..UdpSpec::new(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
+    };
+    let udp = UdpPort::bind(1, &spec).expect("a free port");
+    let (address, gateway) = (udp.local_addr(), udp.gateway_mac());
+    let (port, link) = mem_pair("service", 64);
+    let host = Host::new(link, SERVICE, *address.ip());
+    let ports: Vec<(u32, Box<dyn Port>)> = vec![(1, Box::new(udp)), (2, Box::new(port))];
+    let runtime = Runtime::new(RuntimeConfig::default(), ports).expect("distinct ports");
+    let fixture = Fixture {
+        runtime,
+        p4info: p4info(),
+        links: vec![],
+        now: Duration::ZERO,
+    };
+    let _stream = fixture.primary(1);
+    fixture.set_pipeline(config()).expect("good");
+    fixture.must([
+        Update::insert(to_port(&fixture, SERVICE, 2)),
+        Update::insert(to_port(&fixture, gateway, 1)),
+    ]);
+    let running = fixture.runtime.start().expect("threads and descriptors");
+
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    client.set_read_timeout(Some(PATIENCE)).expect("valid");
+    client.connect(SocketAddr::V4(address)).expect("an address");
+    for round in 0..100_u8 {
+        client.send(&[round; 5]).expect("sent");
+        let question = host
+            .recv_deadline(Instant::now() + PATIENCE)
+            .expect("arrived");
+        assert_eq!(question.payload, [round; 5]);
+        assert_eq!(question.peer, client.local_addr().expect("bound"));
+        host.send_to(question.peer, address.port(), &[round; 3])
+            .expect("sent");
+        let mut answer = [0; 9];
+        assert_eq!(client.recv(&mut answer).expect("arrived"), 3);
+        assert_eq!(answer[..3], [round; 3]);
+    }
+
+    // A corrupted answer is not laundered on its way out.
+    let mut bad = host.frame_to(client.local_addr().expect("bound"), address.port(), b"bad");
+    let frame = bad.as_mut().expect("fits");
+    *frame.last_mut().expect("not empty") ^= 1;
+    host.link().send(frame).expect("room");
+    host.send_to(client.local_addr().expect("bound"), address.port(), b"good")
+        .expect("sent");
+    let mut answer = [0; 9];
+    assert_eq!(client.recv(&mut answer).expect("arrived"), 4);
+    let counters = running.ports()[0].counters.clone();
+    // A frame is counted after it has left: all are once the switch has stopped.
+    running.shutdown();
+    assert_eq!(counters.tx_drops(DropReason::BadChecksum), 1);
+    assert_eq!(counters.read().rx_frames, 100);
+    assert_eq!(counters.read().tx_frames, 101);
+    assert!(host.link().is_closed(), "the ports are closed");
+}
+
+#[test]
+fn ports_need_distinct_numbers_that_v1model_can_name() {
+    let make = |numbers: &[u32]| {
+        let ports = numbers.iter().map(|&number| (number, mem("p"))).collect();
+        Runtime::new(RuntimeConfig::default(), ports).map(drop)
+    };
+    assert!(make(&[1, 2, 509]).is_ok());
+    assert!(matches!(make(&[1, 1]), Err(RuntimeError::DuplicatePort(1))));
+    assert!(matches!(
+        make(&[510]),
+        Err(RuntimeError::DuplicatePort(510))
+    ));
+    assert!(matches!(
+        make(&[511]),
+        Err(RuntimeError::PortOutOfRange(511))
+    ));
+    assert!(matches!(
+        make(&[4_000_000]),
+        Err(RuntimeError::PortOutOfRange(4_000_000))
+    ));
+}
+
+#[test]
+fn a_frame_to_a_port_that_is_not_there_leads_nowhere() {
+    let (mut fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(fixture.dmac(1, 77))]);
+    fixture.inject(1, &p4runtime_fixture::frame(1, 9));
+    assert_eq!(fixture.left(), []);
+}
