@@ -54,7 +54,7 @@ impl Broker {
         if retain {
             self.retain(index, qos, payload);
         }
-        let installed = self.offloading.installed();
+        let in_force = self.offloading.in_force();
         let live = self.offloading.is_live(now);
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.clear();
@@ -97,7 +97,7 @@ impl Broker {
                 Qos::One => served.q1,
                 Qos::MinusOne | Qos::Zero | Qos::Two => served.q0,
             };
-            let leaving = live && subscriber.served.is_leaving(installed);
+            let leaving = live && subscriber.served.is_leaving(in_force);
             let at_once = (session.listens() && (session.outbox.is_empty() || served))
                 || (session.still_listens() && leaving);
             match subscriber.alias {

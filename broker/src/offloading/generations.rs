@@ -129,10 +129,10 @@ impl ServedHistory {
             .unwrap_or_default()
     }
 
-    /// Whether switches that hold revision `installed` may still serve what `current` says they
+    /// Whether switches that hold revision `in_force` may still serve what `current` says they
     /// shall not.
-    pub(crate) fn is_leaving(&self, installed: Revision) -> bool {
-        self.left > installed
+    pub(crate) fn is_leaving(&self, in_force: Revision) -> bool {
+        self.left > in_force
     }
 
     /// What the data plane did for the subscriber under this generation; `None` if the generation

@@ -44,6 +44,9 @@ pub(crate) struct Offloading {
     pub(crate) config: OffloadConfig,
     pub(crate) intent: Intent,
     link: Option<Link>,
+    /// The latest revision known to have been in force, whoever installed it: the switches hold it or
+    /// a later one.
+    in_force: Revision,
     outgoing: VecDeque<FromBroker>,
     /// Made in the present call, not yet part of the intent.
     changes: Vec<Change>,
@@ -73,6 +76,7 @@ impl Offloading {
             config,
             intent,
             link: None,
+            in_force: Revision(0),
             outgoing: VecDeque::new(),
             changes: Vec::new(),
             dirty: BTreeSet::new(),
@@ -127,6 +131,11 @@ impl Offloading {
             Some(link) if link.controller.is_some() => link.installed,
             _ => Revision(0),
         }
+    }
+
+    /// The latest revision known to have been in force.
+    pub(crate) fn in_force(&self) -> Revision {
+        self.in_force
     }
 
     /// Whether a controller listens.
@@ -203,6 +212,7 @@ impl Offloading {
     pub(crate) fn set_installed(&mut self, revision: Revision) {
         if let Some(link) = &mut self.link {
             link.installed = link.installed.max(revision.min(self.intent.revision));
+            self.in_force = self.in_force.max(link.installed);
         }
     }
 

@@ -46,17 +46,25 @@ proptest! {
 
     #[test]
     fn the_broker_alone_keeps_its_promises(seed: u64, history in history()) {
-        Net::run(Setup { offload: false, transit: false, seed }, &history);
+        Net::run(Setup { offload: false, transit: false, thinking: false, seed }, &history);
     }
 
     #[test]
     fn an_ideal_data_plane_changes_no_observation_nor_order(seed: u64, history in history()) {
-        Net::run(Setup { offload: true, transit: false, seed }, &history);
+        Net::run(Setup { offload: true, transit: false, thinking: false, seed }, &history);
+    }
+
+    #[test]
+    fn nor_does_it_when_messages_queue_up_for_clients_that_think(
+        seed: u64,
+        history in history(),
+    ) {
+        Net::run(Setup { offload: true, transit: false, thinking: true, seed }, &history);
     }
 
     #[test]
     fn nor_does_it_when_every_packet_takes_its_time(seed: u64, history in history()) {
-        Net::run(Setup { offload: true, transit: true, seed }, &history);
+        Net::run(Setup { offload: true, transit: true, thinking: false, seed }, &history);
     }
 }
 
@@ -71,6 +79,7 @@ fn the_model_does_offload() {
     let setup = Setup {
         offload: true,
         transit: true,
+        thinking: false,
         seed: 1,
     };
     let counts = Net::run(setup, &history);

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mqttsn::topic::matches;
 
-use super::super::TRANSIT_US;
+use super::super::{Setup, TRANSIT_US};
 use super::{ANYBODY, Client, Clients, FILTERS, Message, NEVER, Receipt, TOPICS, Waiting};
 
 impl Clients {
     /// Holds all that was observed against what was promised.
-    pub fn check(&self, transit: bool) {
+    pub fn check(&self, setup: Setup) {
         for (c, client) in self.list.iter().enumerate() {
             assert_eq!(
                 client.waiting,
@@ -17,14 +17,14 @@ impl Clients {
                 "client {c} was not answered"
             );
             for (number, message) in self.messages.iter().enumerate() {
-                self.check_message(c, client, number, message, transit);
+                self.check_message(c, client, number, message, setup);
             }
-            if !transit {
+            if !setup.transit {
                 self.check_order(c, client);
             }
         }
         for (number, message) in self.messages.iter().enumerate() {
-            if message.qos == 1 && !self.may_miss_puback(message, transit) {
+            if message.qos == 1 && !self.may_miss_puback(message, setup.transit) {
                 assert_eq!(
                     message.pubacks, 1,
                     "PUBACK of message {number}: {message:?}"
@@ -36,7 +36,7 @@ impl Clients {
     fn may_miss_puback(&self, message: &Message, transit: bool) -> bool {
         let margin = if transit { 4 * TRANSIT_US } else { 0 };
         let publisher = &self.list[message.publisher];
-        publisher.is_away(message.sent, margin) || publisher.naps(message.sent, margin)
+        publisher.is_away(message.sent, margin, margin) || publisher.naps(message.sent, margin)
     }
 
     fn check_message(
@@ -45,10 +45,13 @@ impl Clients {
         client: &Client,
         number: usize,
         message: &Message,
-        transit: bool,
+        setup: Setup,
     ) {
-        let margin = if transit { 4 * TRANSIT_US } else { 0 };
+        let margin = if setup.transit { 4 * TRANSIT_US } else { 0 };
+        // How long a message may wait for those before it.
+        let patience = if setup.thinking { 2_000_000 } else { margin };
         let sent = message.sent;
+        let away = client.is_away(sent, margin.max(patience), margin);
         let what = || format!("message {number} {message:?} at client {c}: {client:?}");
         let name = TOPICS[message.topic];
         let matching = || {
@@ -58,7 +61,8 @@ impl Clients {
         let possible = matching().filter(|s| s.asked <= sent + margin && s.ended >= sent);
         let most = possible.map(|s| s.qos.min(message.qos)).max();
         let sure = matching().filter(|s| {
-            s.since < sent && (s.until == NEVER || (s.until > sent + margin && !client.ever_naps()))
+            s.since < sent
+                && (s.until == NEVER || (s.until > sent + patience && !client.ever_naps()))
         });
         let least = sure.map(|s| s.qos.min(message.qos)).max();
         let live: Vec<&Receipt> = client
@@ -74,7 +78,7 @@ impl Clients {
                 let settled = matching().all(|s| s.asked > sent + margin || s.since < sent);
                 if let Some(least) = least
                     && settled
-                    && !client.is_away(sent, margin)
+                    && !away
                 {
                     assert!(receipt.qos >= least, "QoS too low: {}", what());
                 }
@@ -82,13 +86,13 @@ impl Clients {
             None => {
                 // What waited for a sleeper at QoS 0 may be lost on its way to a client that goes.
                 let left = least == Some(0)
-                    && transit
+                    && (setup.transit || setup.thinking)
                     && client.naps(sent, margin)
                     && client.gaps.iter().any(|&(from, _)| from >= sent);
                 // One that its publisher overtook on its way to a new connection has none.
                 let overtaken = message.publisher != ANYBODY
-                    && self.list[message.publisher].is_away(sent, margin);
-                let owed = least.is_some() && !left && !overtaken && !client.is_away(sent, margin);
+                    && self.list[message.publisher].is_away(sent, margin, margin);
+                let owed = least.is_some() && !left && !overtaken && !away;
                 assert!(!owed, "lost: {}", what());
             }
         }

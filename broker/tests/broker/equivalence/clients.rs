@@ -119,6 +119,7 @@ pub struct Clients {
     list: Vec<Client>,
     messages: Vec<Message>,
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
+    acknowledgements: Vec<(SocketAddr, Vec<u8>)>,
     /// Where nobody may be spoken to any more, from when on, and why.
     silent: BTreeMap<SocketAddr, (Time, &'static str)>,
 }
@@ -151,6 +152,23 @@ impl Clients {
 
     pub fn take_outgoing(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         std::mem::take(&mut self.outgoing)
+    }
+
+    pub fn take_acknowledgements(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        std::mem::take(&mut self.acknowledgements)
+    }
+
+    /// Whether the client is still there to acknowledge what it got.
+    pub fn may_acknowledge(&self, from: SocketAddr) -> bool {
+        let client = self.list.iter().find(|client| client.address == from);
+        client.is_some_and(|client| match client.waiting {
+            Waiting::Connack | Waiting::Asleep | Waiting::Out => false,
+            _ => matches!(client.state, State::In | State::Awake),
+        })
+    }
+
+    fn acknowledge(&mut self, from: SocketAddr, packet: &Packet<'_>) {
+        self.acknowledgements.push((from, encode(packet)));
     }
 
     fn send(&mut self, from: SocketAddr, packet: &Packet<'_>) {
@@ -351,7 +369,7 @@ impl Clients {
                 }
                 if publish.qos == Qos::One {
                     let topic_id = publish.alias.topic_id;
-                    self.send(
+                    self.acknowledge(
                         to,
                         &puback(topic_id, publish.msg_id.0, ReturnCode::Accepted),
                     );
@@ -361,7 +379,7 @@ impl Clients {
                 let name = register.topic_name.to_owned();
                 self.list[c].topic_ids.insert(register.topic_id, name);
                 let (topic_id, msg_id) = (register.topic_id, register.msg_id);
-                self.send(to, &regack(topic_id, msg_id, ReturnCode::Accepted));
+                self.acknowledge(to, &regack(topic_id, msg_id, ReturnCode::Accepted));
             }
             Packet::Puback(puback) => {
                 assert_eq!(
@@ -502,9 +520,10 @@ impl Client {
         self.finish_subscriptions(now);
     }
 
-    fn is_away(&self, sent: Time, margin: Time) -> bool {
+    /// Whether it was away at some time from `after` before the moment until `before` after it.
+    fn is_away(&self, sent: Time, before: Time, after: Time) -> bool {
         let mut gaps = self.gaps.iter();
-        gaps.any(|&(from, to)| from <= sent + margin && sent <= to.saturating_add(margin))
+        gaps.any(|&(from, to)| from <= sent + before && sent <= to.saturating_add(after))
     }
 
     fn naps(&self, sent: Time, margin: Time) -> bool {

@@ -22,6 +22,9 @@ pub type Time = u64;
 /// The longest time from a client to the broker, or back, where packets take time.
 pub const TRANSIT_US: Time = 3_000;
 
+/// The longest time that a client takes to acknowledge, where it does take time.
+const THINKING_US: Time = 60_000;
+
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
     Connect(usize),
@@ -45,6 +48,8 @@ pub enum Op {
 pub struct Setup {
     pub offload: bool,
     pub transit: bool,
+    /// Clients take their time to acknowledge, so that messages queue up for them.
+    pub thinking: bool,
     pub seed: u64,
 }
 
@@ -62,6 +67,8 @@ enum Event {
     /// From the broker, at the switch on its way to a client.
     Leaving(SocketAddr, Vec<u8>),
     AtClient(SocketAddr, Vec<u8>),
+    /// A client has thought about its acknowledgement.
+    Acknowledge(SocketAddr, Vec<u8>),
     AtController(u64, FromBroker),
     Install(u64, FromBroker),
     FromController(u64, FromController),
@@ -175,7 +182,7 @@ impl Net {
             net.push(time, Event::Op(Op::ComeBack(client)));
         }
         net.advance(time + 5_000_000);
-        net.clients.check(setup.transit);
+        net.clients.check(setup);
         net.check_retained();
         net.counts
     }
@@ -264,6 +271,11 @@ impl Net {
                 self.clients.receive(self.now, to, &bytes);
                 self.send_from_clients();
             }
+            Event::Acknowledge(from, bytes) => {
+                if self.clients.may_acknowledge(from) {
+                    self.travel(Link::ClientToSwitch(from), Event::AtSwitch(from, bytes));
+                }
+            }
             Event::AtController(epoch, said) if epoch == self.epoch => self.at_controller(said),
             Event::Install(epoch, said) if epoch == self.epoch => self.install(&said),
             Event::FromController(epoch, said) if epoch == self.epoch => {
@@ -334,6 +346,11 @@ impl Net {
     }
 
     fn send_from_clients(&mut self) {
+        for (from, bytes) in self.clients.take_acknowledgements() {
+            let thought = if self.setup.thinking { THINKING_US } else { 0 };
+            let at = self.now + self.random(thought + 1);
+            self.push(at, Event::Acknowledge(from, bytes));
+        }
         for (from, bytes) in self.clients.take_outgoing() {
             self.travel(Link::ClientToSwitch(from), Event::AtSwitch(from, bytes));
         }
