@@ -119,6 +119,13 @@ pub(crate) enum Op {
         a: Loc,
         n: u32,
     },
+    /// The low `bits` (1 to 64) of `a` shifted right by `by` (0 to 63), zero-extended.
+    Slice {
+        d: Loc,
+        a: Loc,
+        by: u8,
+        bits: u8,
+    },
     /// The low `bits` (1 to 64) of `a`, zero-extended.
     Zext {
         d: Loc,

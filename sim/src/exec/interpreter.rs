@@ -127,6 +127,10 @@ impl<'a> Machine<'a> {
                     self.set(d, ((self.get(a) as i64) >> n.min(63)) as u64);
                     continue;
                 }
+                Op::Slice { d, a, by, bits } => {
+                    self.set(d, self.get(a) >> by & (u64::MAX >> (64 - bits)));
+                    continue;
+                }
                 Op::Zext { d, a, bits } => {
                     self.set(d, self.get(a) & (u64::MAX >> (64 - bits)));
                     continue;

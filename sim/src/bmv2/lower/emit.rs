@@ -55,6 +55,32 @@ impl Value {
     }
 }
 
+/// `x & m` where `m` has its lowest `bits` ones and no others, or several such masks.
+fn low_bits(e: &Expr) -> Option<(&Expr, u32)> {
+    let Expr::Binary(Binary::And, a, b) = e else {
+        return None;
+    };
+    let ones = |e: &Expr| match e {
+        Expr::Const {
+            negative: false,
+            words,
+        } => match words.as_slice() {
+            [word] if (*word).wrapping_add(1) & word == 0 => Some(word.count_ones()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let (inner, bits) = match (ones(a), ones(b)) {
+        (_, Some(bits)) => (&**a, bits),
+        (Some(bits), None) => (&**b, bits),
+        (None, None) => return None,
+    };
+    match low_bits(inner) {
+        Some((innermost, fewer)) => Some((innermost, bits.min(fewer))),
+        None => Some((inner, bits)),
+    }
+}
+
 const BOOLEAN: Bounds = Bounds {
     negative: false,
     bits: 1,
@@ -291,6 +317,7 @@ impl Lowering {
             | Op::Not { d, .. }
             | Op::ShlBy { d, .. }
             | Op::ShrBy { d, .. }
+            | Op::Slice { d, .. }
             | Op::Zext { d, .. }
             | Op::Sext { d, .. }
             | Op::Funnel { d, .. }
@@ -331,6 +358,11 @@ impl Lowering {
             exact: n == full,
             bits: bounds.bits,
         };
+        if n == 1
+            && let Some(value) = self.masked(e, at)?
+        {
+            return Ok(value);
+        }
         match e {
             Expr::Const { negative, words } => {
                 let mut limbs = words.clone();
@@ -525,6 +557,50 @@ impl Lowering {
                     Ok(result(d))
                 }
             },
+        }
+    }
+
+    /// `x & m` where `m` is constant and its ones are its lowest bits, in one instruction or none:
+    /// what p4c writes for every cast, slice and complement.
+    fn masked(&mut self, e: &Expr, at: &At<'_>) -> Result<Option<Value>, LoadError> {
+        let Some((inner, bits)) = low_bits(e) else {
+            return Ok(None);
+        };
+        let bounds = Bounds {
+            negative: false,
+            bits,
+        };
+        let within = inner.bounds();
+        if !within.negative && within.bits <= bits {
+            return self.value(inner, Demand::Words(1), at).map(Some);
+        }
+        match inner {
+            // The complement of what has no other bits.
+            Expr::Not(x) if !x.bounds().negative && x.bounds().bits <= bits => {
+                let x = self.value(x, Demand::Words(1), at)?.span.loc;
+                let mask = self.constant(&[u64::MAX >> (64 - bits)]).loc;
+                let d = self.temporary(1, at)?.loc;
+                self.emit(Op::Xor { d, a: x, b: mask });
+                Ok(Some(Value::word(d, bounds)))
+            }
+            Expr::Binary(Binary::Shr, x, by) => {
+                let (Some(by @ 1..=63), source) = (by.as_small(), x.bounds()) else {
+                    return Ok(None);
+                };
+                if source.negative || source.bits > 64 {
+                    return Ok(None);
+                }
+                let x = self.value(x, Demand::Words(1), at)?.span.loc;
+                let d = self.temporary(1, at)?.loc;
+                self.emit(Op::Slice {
+                    d,
+                    a: x,
+                    by: by as u8,
+                    bits: bits as u8,
+                });
+                Ok(Some(Value::word(d, bounds)))
+            }
+            _ => Ok(None),
         }
     }
 

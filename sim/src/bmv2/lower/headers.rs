@@ -171,8 +171,8 @@ impl Lowering {
                         return Err(type_node.error("a varbit without `max_length`"));
                     };
                     let max_bytes = max_length.saturating_sub(fixed / 8);
-                    if varbit.is_some() || metadata || bits % 8 != 0 {
-                        return Err(type_node.error("an unaligned, second or metadata varbit"));
+                    if varbit.is_some() || bits % 8 != 0 {
+                        return Err(type_node.error("an unaligned or second varbit"));
                     }
                     varbit = Some(Varbit {
                         field: fields.len() as u32,
@@ -234,7 +234,12 @@ fn header_type(node: &At<'_>) -> Result<HeaderType, LoadError> {
         if width == Some(0) {
             return Err(field.error("a field of no bits"));
         }
-        let signed = rest.first().map_or(Ok(false), |signed| signed.bool())?;
+        let signed = match rest.first() {
+            // p4c writes 0 for the sign of a varbit.
+            Some(signed) if signed.value.is_number() => signed.number(1)? == 1,
+            Some(signed) => signed.bool()?,
+            None => false,
+        };
         fields.push(FieldType {
             name: name.str()?.to_owned(),
             width,
