@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::device::Device;
 use crate::plan::topic_key;
-use crate::tables::{Key, Mac, Value, topic};
+use crate::tables::{Key, Value, topic};
 
 /// How the controller stands with its switch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -306,12 +306,5 @@ impl Handle {
 
     async fn ask(&self, query: Query) -> Result<(), Stopped> {
         self.queries.send(query).await.map_err(|_| Stopped)
-    }
-}
-
-/// An Ethernet address as people write it.
-impl Serialize for Mac {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }

@@ -1,4 +1,5 @@
 //! The reconciler against a switch in memory: links, leases, activity, queries. Time is virtual.
+#![allow(clippy::unwrap_used)] // Helpers outside of test functions.
 
 mod bench;
 

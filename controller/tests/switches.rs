@@ -1,5 +1,6 @@
 //! The whole way over P4Runtime, on sim and on BMv2: program, digests, rows, lease, packets,
 //! activity, restart, arbitration.
+#![allow(clippy::unwrap_used)] // Helpers outside of test functions.
 
 mod wire;
 

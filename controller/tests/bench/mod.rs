@@ -1,5 +1,5 @@
 //! A device and a switch in memory, driven step by step in virtual time.
-#![allow(dead_code, unreachable_pub, missing_docs)] // Each test file uses its part.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // Each test file uses its part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! A real P4Runtime switch and the ends of its cables: sim in this process, or BMv2's
 //! `simple_switch_grpc`, whose packets come and go over gRPC, so that neither needs a privilege.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -34,6 +34,9 @@ enum Cables {
         plugs: std::sync::Mutex<Option<Plugs>>,
     },
 }
+
+/// A port and what frame is wanted out of it.
+type Wanted<'a> = (u16, &'a dyn Fn(&[u8]) -> bool);
 
 /// What moves BMv2's packets, until it does.
 type Plugs = (
@@ -192,11 +195,7 @@ impl Wire {
     }
 
     /// Waits for two frames out of two ports that are as asked, in any order; others are dropped.
-    pub async fn expect_both(
-        &self,
-        a: (u16, &dyn Fn(&[u8]) -> bool),
-        b: (u16, &dyn Fn(&[u8]) -> bool),
-    ) -> (Vec<u8>, Vec<u8>) {
+    pub async fn expect_both(&self, a: Wanted<'_>, b: Wanted<'_>) -> (Vec<u8>, Vec<u8>) {
         let (mut first, mut second) = (None, None);
         let until = tokio::time::Instant::now() + Duration::from_secs(30);
         while first.is_none() || second.is_none() {

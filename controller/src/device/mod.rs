@@ -1,0 +1,312 @@
+//! One switch's controller without I/O: it takes in what the broker says and what the switch
+//! reports, and gives out batches to write and messages for the broker. Time is an argument.
+
+mod broker;
+mod outcomes;
+mod planning;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use offload::{
+    Alias, FromController, Intent, PublicationKey, Refusal, RefusedItem, Revision, SessionId,
+    TopicIndex,
+};
+
+use crate::apply::{Apply, RowError, Step, Update};
+use crate::config::Config;
+use crate::constants::{CPU_PORT, SESSION_ACK, SESSION_COPY};
+use crate::index::Index;
+use crate::installed::Installed;
+use crate::learning::{Learning, News};
+use crate::plan::Plan;
+use crate::refusals::Refusals;
+use crate::tables::digests::Learned;
+use crate::tables::{Key, Mac, Value, smac};
+
+/// Clone sessions that the program uses.
+const OWN_SESSIONS: std::ops::RangeInclusive<u32> = SESSION_COPY..=SESSION_ACK + CPU_PORT as u32;
+
+/// What is to be planned anew.
+#[derive(Debug, Default)]
+struct Dirty {
+    infrastructure: bool,
+    services: bool,
+    macs: BTreeSet<Mac>,
+    clients: BTreeSet<Ipv4Addr>,
+    sessions: BTreeSet<SessionId>,
+    topics: BTreeSet<TopicIndex>,
+    publications: BTreeSet<PublicationKey>,
+    open_publications: BTreeSet<Alias>,
+}
+
+impl Dirty {
+    fn is_clean(&self) -> bool {
+        !self.infrastructure
+            && !self.services
+            && self.macs.is_empty()
+            && self.clients.is_empty()
+            && self.sessions.is_empty()
+            && self.topics.is_empty()
+            && self.publications.is_empty()
+            && self.open_publications.is_empty()
+    }
+}
+
+/// The controller of one switch.
+#[derive(Debug)]
+pub struct Device {
+    config: Arc<Config>,
+    /// None before the first broker.
+    intent: Option<Intent>,
+    index: Index,
+    learning: Learning,
+    plan: Plan,
+    apply: Apply,
+    refusals: Refusals,
+    dirty: Dirty,
+    /// Rows of stations and clients in the plan, to be taken out when they move.
+    learned_rows: HashMap<Learner, Vec<Key>>,
+    linked: bool,
+    /// The intent is the one of the present link.
+    synced: bool,
+    /// Items were withdrawn because their writes failed, and the plan does not show it yet.
+    redo: bool,
+    /// Revision of the intent that the present round writes.
+    planned: Option<Revision>,
+    /// Last revision of which the broker was told that it holds.
+    installed: Option<Revision>,
+    /// Revisions that are not installed yet, and since when they are known.
+    waiting: VecDeque<(Revision, Instant)>,
+    outbox: Vec<FromController>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Learner {
+    Station(Mac),
+    Client(Ipv4Addr),
+}
+
+impl Device {
+    /// A controller that knows nothing of its switch yet. `sizes`: how many rows each table has
+    /// room for, by its full name, where known.
+    pub fn new(config: Arc<Config>, sizes: HashMap<&'static str, usize>) -> Self {
+        let learning = Learning::new(config.broker_port);
+        let plan = Plan::new(&config);
+        let apply = Apply::new(config.batch, config.drain(), sizes);
+        Self {
+            config,
+            intent: None,
+            index: Index::default(),
+            learning,
+            plan,
+            apply,
+            refusals: Refusals::default(),
+            dirty: Dirty {
+                infrastructure: true,
+                ..Dirty::default()
+            },
+            learned_rows: HashMap::new(),
+            linked: false,
+            synced: false,
+            redo: false,
+            planned: None,
+            installed: None,
+            waiting: VecDeque::new(),
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Takes over what was read from the switch: before anything is written.
+    pub fn adopt(&mut self, mut rows: Vec<(Key, Value)>) {
+        rows.sort_by_key(|(key, _)| matches!(key, Key::Endpoint(_)));
+        for (key, value) in rows {
+            let foreign = matches!(key, Key::CloneSession(id) if !OWN_SESSIONS.contains(&id));
+            if foreign {
+                continue;
+            }
+            self.learning.adopt(&key, &value);
+            if !key.of_intent() {
+                self.plan.touch(key);
+            }
+            self.apply.installed.set(key, value);
+        }
+        self.dirty.clients = self.learning.endpoints().map(|(ip, _)| *ip).collect();
+        let installed = &self.apply.installed;
+        for (key, _) in installed.rows() {
+            if let Key::Smac(key) = key
+                && self.learning.station(key.eth_src) == Some(key.ingress_port)
+            {
+                self.dirty.macs.insert(key.eth_src);
+            }
+        }
+        // A station without its `smac` row would never age: it is learned anew.
+        let known: Vec<Mac> = installed
+            .rows()
+            .filter_map(|(key, _)| match key {
+                Key::Dmac(key) => Some(key.eth_dst),
+                _ => None,
+            })
+            .collect();
+        for mac in known {
+            if !self.dirty.macs.contains(&mac) {
+                self.learning.forget_station(mac);
+            }
+        }
+    }
+
+    // ---- The switch ---------------------------------------------------------------------------
+
+    /// Digest messages.
+    pub fn learned(&mut self, learned: impl IntoIterator<Item = Learned>) {
+        let mut news = News::default();
+        for learned in learned {
+            self.learning.learn(learned, &mut news);
+        }
+        self.dirty.macs.extend(news.macs);
+        for address in news.endpoints {
+            self.client_changed(address);
+            self.tell_reachable(address, true);
+        }
+        if news.broker_moved {
+            self.dirty.infrastructure = true;
+            if let Some(intent) = &self.intent {
+                self.dirty.topics.extend(intent.topics.keys());
+            }
+        }
+    }
+
+    fn client_changed(&mut self, address: Ipv4Addr) {
+        self.dirty.clients.insert(address);
+        self.dirty.sessions.extend(self.index.sessions_at(address));
+        let publications = self.index.publications_at(address);
+        self.dirty.publications.extend(publications);
+    }
+
+    /// A station was silent for the time that its row allows.
+    pub fn station_idle(&mut self, key: smac::Key) {
+        if self.learning.station(key.eth_src) != Some(key.ingress_port) {
+            return;
+        }
+        self.learning.forget_station(key.eth_src);
+        self.dirty.macs.insert(key.eth_src);
+        let gone: Vec<Ipv4Addr> = self
+            .learning
+            .endpoints()
+            .filter(|(ip, endpoint)| endpoint.mac == key.eth_src && !self.index.is_used(**ip))
+            .map(|(ip, _)| *ip)
+            .collect();
+        for address in gone {
+            self.learning.forget_client(address);
+            self.client_changed(address);
+            self.tell_reachable(address, false);
+        }
+    }
+
+    /// The next batch to write; then `batch_done` must follow before another is given.
+    pub fn next_batch(&mut self, now: Instant) -> Option<Vec<Update>> {
+        loop {
+            if self.apply.is_idle() {
+                self.wake(now);
+                let replanned = self.replan(now);
+                let revision = self.intent.as_ref().map(|intent| intent.revision);
+                if self.plan.is_touched() {
+                    self.planned = revision;
+                    self.apply.begin(now, &mut self.plan);
+                } else if replanned || self.planned != revision {
+                    // Nothing to write for it on this switch.
+                    self.planned = revision;
+                    self.finish();
+                }
+            }
+            match self.apply.next_step(now, &self.plan) {
+                Step::Write(batch) => return Some(batch),
+                Step::Finished => self.finish(),
+                Step::Rest => return None,
+            }
+        }
+    }
+
+    /// The switch's answer to the batch: one result for each update, in their order.
+    pub fn batch_done(&mut self, now: Instant, results: Vec<Result<(), RowError>>) {
+        let (failed, deleted) = self.apply.done(now, results);
+        for (table, rows) in deleted {
+            self.refusals.room(now, table, rows);
+        }
+        for failed in failed {
+            self.failed(now, failed);
+        }
+    }
+
+    /// When `next_batch` has something to do by itself.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let apply = self.apply.next_deadline();
+        let refusals = self.refusals.next_deadline();
+        apply.into_iter().chain(refusals).min()
+    }
+
+    // ---- Looking at it ------------------------------------------------------------------------
+
+    /// The broker's intent, once there is one.
+    pub fn intent(&self) -> Option<&Intent> {
+        self.intent.as_ref()
+    }
+
+    /// Revision of which the broker was told last that it holds.
+    pub fn installed_revision(&self) -> Option<Revision> {
+        self.installed
+    }
+
+    /// What is on the switch.
+    pub fn installed(&self) -> &Installed {
+        &self.apply.installed
+    }
+
+    /// Who lives where.
+    pub fn learning(&self) -> &Learning {
+        &self.learning
+    }
+
+    /// What is refused and why.
+    pub fn refusals(&self) -> impl Iterator<Item = (&RefusedItem, &Refusal)> {
+        self.refusals.iter()
+    }
+
+    /// Why the item is refused.
+    pub fn refusal(&self, item: &RefusedItem) -> Option<&Refusal> {
+        self.refusals.get(item)
+    }
+
+    /// The session's replication id.
+    pub fn rid_of(&self, session: SessionId) -> Option<u16> {
+        self.plan.rid_of(session)
+    }
+
+    /// Whether nothing is left to write, now or later.
+    pub fn is_settled(&self) -> bool {
+        self.apply.is_idle()
+            && self.dirty.is_clean()
+            && !self.plan.is_touched()
+            && !self.apply.is_draining()
+            && self.apply.failing(&self.plan).is_empty()
+    }
+
+    /// The rows that are planned.
+    pub fn planned_rows(&self) -> &HashMap<Key, Value> {
+        self.plan.rows()
+    }
+
+    /// Rows of the session's publications that are on the switch.
+    pub fn publication_rows(&self, session: SessionId) -> Vec<Key> {
+        let keys: HashSet<PublicationKey> = self.index.publications_of(session);
+        let mut rows: Vec<Key> = keys
+            .iter()
+            .filter_map(|key| self.plan.publication_row(key))
+            .filter(|row| self.apply.installed.get(row).is_some())
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+}
