@@ -23,6 +23,8 @@ pub mod hosts;
 pub mod messages;
 pub mod netns;
 pub mod process;
+pub mod system;
+pub mod workload;
 
 /// Whether a test that needs `thing` can run: `available`, said aloud where it cannot.
 ///

@@ -1,0 +1,260 @@
+//! Which steps a workload takes.
+
+use std::collections::BTreeMap;
+
+use mqttsn::types::{Alias, Qos, TopicRef};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+/// Names that are published to.
+const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b/c", "a/b/c"];
+/// Filters that are subscribed to, with wildcards and without.
+const FILTERS: [&str; 9] = ["a", "a/b", "a/c", "b/c", "a/+", "+/c", "#", "a/#", "+/+"];
+/// Short names.
+const SHORT: [[u8; 2]; 2] = [*b"xy", *b"zz"];
+/// Predefined topics; the second one is also published to by name.
+const PREDEFINED: [(u16, &str); 2] = [(1, "pre/one"), (2, "a/b")];
+
+/// The predefined topics, as the broker is configured.
+pub(super) fn predefined() -> BTreeMap<u16, String> {
+    PREDEFINED.map(|(id, name)| (id, name.to_owned())).into()
+}
+
+/// A topic or a filter, as a client names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// By name.
+    Name(&'static str),
+    /// By predefined topic id.
+    Predefined(u16),
+    /// By short name.
+    Short([u8; 2]),
+}
+
+impl Topic {
+    /// As a request carries it.
+    pub fn as_ref(&self) -> TopicRef<'_> {
+        match self {
+            Topic::Name(name) => TopicRef::Name(name),
+            Topic::Predefined(id) => TopicRef::Predefined(*id),
+            Topic::Short(name) => TopicRef::Short(*name),
+        }
+    }
+
+    /// The alias that needs no registration.
+    pub fn alias(&self) -> Option<Alias> {
+        match self {
+            Topic::Name(_) => None,
+            Topic::Predefined(id) => Some(Alias::predefined(*id)),
+            Topic::Short(name) => Some(Alias::short(*name)),
+        }
+    }
+
+    /// The name, empty where there is none to register.
+    pub fn name(&self) -> String {
+        match self {
+            Topic::Name(name) => (*name).to_owned(),
+            Topic::Predefined(_) | Topic::Short(_) => String::new(),
+        }
+    }
+}
+
+/// One step of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of the messages")]
+pub enum Op {
+    /// CONNECT.
+    Connect {
+        client: u8,
+        clean_session: bool,
+        will: Option<(String, Qos, bool)>,
+    },
+    /// CONNECT from the same address with another ClientId: the former client is lost.
+    Lose {
+        client: u8,
+        clean_session: bool,
+        will: Option<(String, Qos, bool)>,
+    },
+    /// SUBSCRIBE.
+    Subscribe { client: u8, filter: Topic, qos: Qos },
+    /// UNSUBSCRIBE.
+    Unsubscribe { client: u8, filter: Topic },
+    /// REGISTER where needed, then several PUBLISH, one behind the other.
+    Publish {
+        client: u8,
+        topic: Topic,
+        qos: Qos,
+        retain: bool,
+        count: u8,
+    },
+    /// DISCONNECT.
+    Disconnect { client: u8 },
+    /// DISCONNECT with a duration.
+    Sleep { client: u8 },
+    /// PINGREQ of a sleeping client.
+    Wake { client: u8 },
+}
+
+impl Op {
+    /// Who takes the step.
+    pub fn client(&self) -> u8 {
+        match self {
+            Op::Connect { client, .. }
+            | Op::Lose { client, .. }
+            | Op::Subscribe { client, .. }
+            | Op::Unsubscribe { client, .. }
+            | Op::Publish { client, .. }
+            | Op::Disconnect { client }
+            | Op::Sleep { client }
+            | Op::Wake { client } => *client,
+        }
+    }
+}
+
+/// The steps of several clients, the same for the same seed.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// How many clients.
+    pub clients: u8,
+    /// The steps.
+    pub ops: Vec<Op>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Off,
+    Active,
+    Asleep,
+}
+
+impl Workload {
+    /// A workload of `steps` steps after everybody has connected.
+    pub fn random(seed: u64, clients: u8, steps: usize) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut states = vec![State::Active; usize::from(clients)];
+        let mut ops: Vec<Op> = (0..clients)
+            .map(|client| connect(&mut random, client))
+            .collect();
+        while ops.len() < steps + usize::from(clients) {
+            let client = random.random_range(0..clients);
+            let state = &mut states[usize::from(client)];
+            let op = match *state {
+                State::Off if random.random_ratio(1, 3) => minus_one(&mut random, client),
+                State::Off => connect(&mut random, client),
+                State::Asleep if random.random() => Op::Wake { client },
+                State::Asleep => connect(&mut random, client),
+                State::Active => active(&mut random, client),
+            };
+            *state = match &op {
+                Op::Connect { .. } | Op::Lose { .. } => State::Active,
+                Op::Disconnect { .. } => State::Off,
+                Op::Sleep { .. } => State::Asleep,
+                _ => *state,
+            };
+            ops.push(op);
+        }
+        Workload { clients, ops }
+    }
+}
+
+fn connect(random: &mut StdRng, client: u8) -> Op {
+    Op::Connect {
+        client,
+        clean_session: random.random_ratio(2, 3),
+        will: will(random),
+    }
+}
+
+fn will(random: &mut StdRng) -> Option<(String, Qos, bool)> {
+    let topic = NAMES.choose(random).expect("some").to_string();
+    let (qos, retain) = (qos(random), random.random_ratio(1, 4));
+    random.random_ratio(1, 3).then_some((topic, qos, retain))
+}
+
+fn qos(random: &mut StdRng) -> Qos {
+    *[Qos::Zero, Qos::Zero, Qos::One, Qos::One, Qos::Two]
+        .choose(random)
+        .expect("some")
+}
+
+fn filter(random: &mut StdRng) -> Topic {
+    match random.random_range(0..10) {
+        0 => Topic::Predefined(PREDEFINED.choose(random).expect("some").0),
+        1 => Topic::Short(*SHORT.choose(random).expect("some")),
+        _ => Topic::Name(FILTERS.choose(random).expect("some")),
+    }
+}
+
+fn topic(random: &mut StdRng) -> Topic {
+    match random.random_range(0..10) {
+        0 => Topic::Predefined(PREDEFINED.choose(random).expect("some").0),
+        1 => Topic::Short(*SHORT.choose(random).expect("some")),
+        _ => Topic::Name(NAMES.choose(random).expect("some")),
+    }
+}
+
+/// A PUBLISH that needs no session.
+fn minus_one(random: &mut StdRng, client: u8) -> Op {
+    let topic = if random.random() {
+        Topic::Predefined(PREDEFINED.choose(random).expect("some").0)
+    } else {
+        Topic::Short(*SHORT.choose(random).expect("some"))
+    };
+    Op::Publish {
+        client,
+        topic,
+        qos: Qos::MinusOne,
+        retain: false,
+        count: 1,
+    }
+}
+
+fn active(random: &mut StdRng, client: u8) -> Op {
+    match random.random_range(0..100) {
+        0..50 => {
+            let (topic, qos) = (topic(random), qos(random));
+            let retain = random.random_ratio(1, 8);
+            // An alias that was not registered is one publication more with its first PUBLISH, and
+            // the second one may find it installed and overtake the first: see
+            // `a_burst_under_an_alias_that_was_not_registered_keeps_its_order`.
+            let is_one = topic.alias().is_some() && qos == Qos::Zero;
+            let count = if is_one { 1 } else { random.random_range(1..5) };
+            Op::Publish {
+                client,
+                topic,
+                qos,
+                retain,
+                count,
+            }
+        }
+        50..74 => Op::Subscribe {
+            client,
+            filter: filter(random),
+            qos: qos(random),
+        },
+        74..84 => Op::Unsubscribe {
+            client,
+            filter: filter(random),
+        },
+        84..88 => Op::Sleep { client },
+        88..92 => Op::Disconnect { client },
+        92..95 => {
+            let Op::Connect {
+                clean_session,
+                will,
+                ..
+            } = connect(random, client)
+            else {
+                unreachable!("connect gives CONNECT")
+            };
+            Op::Lose {
+                client,
+                clean_session,
+                will,
+            }
+        }
+        95..98 => minus_one(random, client),
+        _ => connect(random, client),
+    }
+}
