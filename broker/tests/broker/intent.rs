@@ -243,3 +243,18 @@ fn a_new_controller_starts_from_nobody_reachable() {
     assert!(snapshot.sessions.is_empty());
     assert!(topic(&world, "t/1").served_q0.is_empty());
 }
+
+#[test]
+fn who_asks_for_less_is_served_qos_1_when_what_waits_at_qos_1_is_through() {
+    let mut world = three(Qos::One, Qos::Zero);
+    let id = world.register(at(1), "t/1");
+    let alias = Alias::normal(id);
+    world.send(at(1), &publish(alias, Qos::One, 1, b"x"));
+    let msg_id = world.expect_publish(at(2), alias, Qos::One, b"x");
+    world.subscribe(at(2), name("t/1"), Qos::Zero);
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2, 3]));
+    assert_eq!(topic(&world, "t/1").served_q1, sessions(&[3]));
+    world.send(at(2), &puback(id, msg_id.0, ReturnCode::Accepted));
+    assert_eq!(topic(&world, "t/1").served_q1, sessions(&[2, 3]));
+    assert!(topic(&world, "t/1").ack_q1);
+}
