@@ -15,8 +15,8 @@ use sim::{OutputFn, Pipeline, Switch, SwitchConfig, Worker};
 
 const BROKER_IP: u32 = 0x0a00_0001;
 const CLIENT_IP: u32 = 0x0a00_0002;
-const CLIENT_MAC: u64 = 0x02_0000_0000_02;
-const BROKER_MAC: u64 = 0x02_0000_0000_01;
+const CLIENT_MAC: u64 = 0x0200_0000_0002;
+const BROKER_MAC: u64 = 0x0200_0000_0001;
 const CPU_PORT: u32 = 510;
 /// Other entries in each of the large tables.
 const OTHERS: u32 = 60_000;

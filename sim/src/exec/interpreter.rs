@@ -38,219 +38,249 @@ pub(crate) struct Machine<'a> {
     pub(crate) random: &'a mut Random,
 }
 
+#[inline(always)]
+fn get(phv: &[u64], at: u32) -> u64 {
+    phv[at as usize]
+}
+
+#[inline(always)]
+fn set(phv: &mut [u64], at: u32, value: u64) {
+    phv[at as usize] = value;
+}
+
+/// Runs instructions that compute and jump, up to the first that does something else: it and
+/// where it stands. `None` if the program does not end.
+#[inline]
+fn compute(
+    program: &Program,
+    phv: &mut [u64],
+    mut pc: usize,
+    backward: &mut u32,
+) -> Option<(Op, usize)> {
+    let code = program.code.as_slice();
+    loop {
+        let op = code[pc];
+        pc += 1;
+        let target = match op {
+            Op::Mov { d, s } => {
+                set(phv, d, get(phv, s));
+                continue;
+            }
+            Op::And { d, a, b } => {
+                set(phv, d, get(phv, a) & get(phv, b));
+                continue;
+            }
+            Op::Or { d, a, b } => {
+                set(phv, d, get(phv, a) | get(phv, b));
+                continue;
+            }
+            Op::Xor { d, a, b } => {
+                set(phv, d, get(phv, a) ^ get(phv, b));
+                continue;
+            }
+            Op::Add { d, a, b } => {
+                set(phv, d, get(phv, a).wrapping_add(get(phv, b)));
+                continue;
+            }
+            Op::Sub { d, a, b } => {
+                set(phv, d, get(phv, a).wrapping_sub(get(phv, b)));
+                continue;
+            }
+            Op::Mul { d, a, b } => {
+                set(phv, d, get(phv, a).wrapping_mul(get(phv, b)));
+                continue;
+            }
+            // The value of a division by zero is undefined: 0 here.
+            Op::Div { d, a, b } => {
+                set(phv, d, get(phv, a).checked_div(get(phv, b)).unwrap_or(0));
+                continue;
+            }
+            Op::Mod { d, a, b } => {
+                set(phv, d, get(phv, a).checked_rem(get(phv, b)).unwrap_or(0));
+                continue;
+            }
+            Op::Not { d, a } => {
+                set(phv, d, !get(phv, a));
+                continue;
+            }
+            Op::Shl { d, a, b } => {
+                let by = get(phv, b);
+                set(phv, d, if by < 64 { get(phv, a) << by } else { 0 });
+                continue;
+            }
+            Op::Shr { d, a, b } => {
+                let by = get(phv, b);
+                set(phv, d, if by < 64 { get(phv, a) >> by } else { 0 });
+                continue;
+            }
+            Op::Sar { d, a, b } => {
+                let by = get(phv, b).min(63);
+                set(phv, d, ((get(phv, a) as i64) >> by) as u64);
+                continue;
+            }
+            Op::ShlBy { d, a, n } => {
+                set(phv, d, get(phv, a).checked_shl(n).unwrap_or(0));
+                continue;
+            }
+            Op::ShrBy { d, a, n } => {
+                set(phv, d, get(phv, a).checked_shr(n).unwrap_or(0));
+                continue;
+            }
+            Op::SarBy { d, a, n } => {
+                set(phv, d, ((get(phv, a) as i64) >> n.min(63)) as u64);
+                continue;
+            }
+            Op::Slice { d, a, by, bits } => {
+                set(phv, d, get(phv, a) >> by & (u64::MAX >> (64 - bits)));
+                continue;
+            }
+            Op::Zext { d, a, bits } => {
+                set(phv, d, get(phv, a) & (u64::MAX >> (64 - bits)));
+                continue;
+            }
+            Op::Sext { d, a, bits } => {
+                set(phv, d, sign_extend(get(phv, a), bits));
+                continue;
+            }
+            Op::Funnel { d, s, n } => {
+                set(phv, d, get(phv, s) >> n | get(phv, s + 1) << (64 - n));
+                continue;
+            }
+            Op::ClampS { d, a, lo, hi } => {
+                let (lo, hi) = (get(phv, lo) as i64, get(phv, hi) as i64);
+                set(phv, d, (get(phv, a) as i64).max(lo).min(hi) as u64);
+                continue;
+            }
+            Op::ClampU { d, a, hi } => {
+                set(phv, d, get(phv, a).min(get(phv, hi)));
+                continue;
+            }
+            Op::Eq { d, a, b } => {
+                set(phv, d, u64::from(get(phv, a) == get(phv, b)));
+                continue;
+            }
+            Op::Ne { d, a, b } => {
+                set(phv, d, u64::from(get(phv, a) != get(phv, b)));
+                continue;
+            }
+            Op::LtU { d, a, b } => {
+                set(phv, d, u64::from(get(phv, a) < get(phv, b)));
+                continue;
+            }
+            Op::LeU { d, a, b } => {
+                set(phv, d, u64::from(get(phv, a) <= get(phv, b)));
+                continue;
+            }
+            Op::LtS { d, a, b } => {
+                set(phv, d, u64::from((get(phv, a) as i64) < get(phv, b) as i64));
+                continue;
+            }
+            Op::LeS { d, a, b } => {
+                set(phv, d, u64::from(get(phv, a) as i64 <= get(phv, b) as i64));
+                continue;
+            }
+            Op::BoolNot { d, a } => {
+                set(phv, d, u64::from(get(phv, a) == 0));
+                continue;
+            }
+            Op::Select { d, c, a, b } => {
+                let value = if get(phv, c) != 0 {
+                    get(phv, a)
+                } else {
+                    get(phv, b)
+                };
+                set(phv, d, value);
+                continue;
+            }
+            Op::Copy { d, s, words } => {
+                phv.copy_within(s as usize..(s + words) as usize, d as usize);
+                continue;
+            }
+            Op::Wide(index) => {
+                wide::run(phv, &program.wide[index as usize]);
+                continue;
+            }
+            Op::Jump(to) => to,
+            Op::JumpIfZero { c, to } => {
+                if get(phv, c) != 0 {
+                    continue;
+                }
+                to
+            }
+            Op::JumpUnlessZero { c, to } => {
+                if get(phv, c) == 0 {
+                    continue;
+                }
+                to
+            }
+            Op::JumpIfEqual { a, b, to } => {
+                if get(phv, a) != get(phv, b) {
+                    continue;
+                }
+                to
+            }
+            Op::JumpUnlessEqual { a, b, to } => {
+                if get(phv, a) == get(phv, b) {
+                    continue;
+                }
+                to
+            }
+            op => return Some((op, pc - 1)),
+        } as usize;
+        if target < pc {
+            *backward += 1;
+            if *backward > MAX_BACKWARD_JUMPS {
+                return None;
+            }
+        }
+        pc = target;
+    }
+}
+
 impl<'a> Machine<'a> {
-    #[inline(always)]
     fn get(&self, at: u32) -> u64 {
-        self.phv[at as usize]
+        get(self.phv, at)
     }
 
-    #[inline(always)]
     fn set(&mut self, at: u32, value: u64) {
-        self.phv[at as usize] = value;
+        set(self.phv, at, value);
     }
 
     /// Runs from `pc` to the end of that control, parser, action or condition.
     pub(crate) fn run(&mut self, pc: Pc) -> Flow {
         let program = self.program;
-        let code = program.code.as_slice();
         let mut pc = pc as usize;
         let mut backward = 0;
         loop {
-            let op = code[pc];
-            pc += 1;
-            let target = match op {
-                Op::Mov { d, s } => {
-                    self.set(d, self.get(s));
-                    continue;
-                }
-                Op::And { d, a, b } => {
-                    self.set(d, self.get(a) & self.get(b));
-                    continue;
-                }
-                Op::Or { d, a, b } => {
-                    self.set(d, self.get(a) | self.get(b));
-                    continue;
-                }
-                Op::Xor { d, a, b } => {
-                    self.set(d, self.get(a) ^ self.get(b));
-                    continue;
-                }
-                Op::Add { d, a, b } => {
-                    self.set(d, self.get(a).wrapping_add(self.get(b)));
-                    continue;
-                }
-                Op::Sub { d, a, b } => {
-                    self.set(d, self.get(a).wrapping_sub(self.get(b)));
-                    continue;
-                }
-                Op::Mul { d, a, b } => {
-                    self.set(d, self.get(a).wrapping_mul(self.get(b)));
-                    continue;
-                }
-                // The value of a division by zero is undefined: 0 here.
-                Op::Div { d, a, b } => {
-                    self.set(d, self.get(a).checked_div(self.get(b)).unwrap_or(0));
-                    continue;
-                }
-                Op::Mod { d, a, b } => {
-                    self.set(d, self.get(a).checked_rem(self.get(b)).unwrap_or(0));
-                    continue;
-                }
-                Op::Not { d, a } => {
-                    self.set(d, !self.get(a));
-                    continue;
-                }
-                Op::Shl { d, a, b } => {
-                    let by = self.get(b);
-                    self.set(d, if by < 64 { self.get(a) << by } else { 0 });
-                    continue;
-                }
-                Op::Shr { d, a, b } => {
-                    let by = self.get(b);
-                    self.set(d, if by < 64 { self.get(a) >> by } else { 0 });
-                    continue;
-                }
-                Op::Sar { d, a, b } => {
-                    let by = self.get(b).min(63);
-                    self.set(d, ((self.get(a) as i64) >> by) as u64);
-                    continue;
-                }
-                Op::ShlBy { d, a, n } => {
-                    self.set(d, self.get(a).checked_shl(n).unwrap_or(0));
-                    continue;
-                }
-                Op::ShrBy { d, a, n } => {
-                    self.set(d, self.get(a).checked_shr(n).unwrap_or(0));
-                    continue;
-                }
-                Op::SarBy { d, a, n } => {
-                    self.set(d, ((self.get(a) as i64) >> n.min(63)) as u64);
-                    continue;
-                }
-                Op::Slice { d, a, by, bits } => {
-                    self.set(d, self.get(a) >> by & (u64::MAX >> (64 - bits)));
-                    continue;
-                }
-                Op::Zext { d, a, bits } => {
-                    self.set(d, self.get(a) & (u64::MAX >> (64 - bits)));
-                    continue;
-                }
-                Op::Sext { d, a, bits } => {
-                    self.set(d, sign_extend(self.get(a), bits));
-                    continue;
-                }
-                Op::Funnel { d, s, n } => {
-                    self.set(d, self.get(s) >> n | self.get(s + 1) << (64 - n));
-                    continue;
-                }
-                Op::ClampS { d, a, lo, hi } => {
-                    let (lo, hi) = (self.get(lo) as i64, self.get(hi) as i64);
-                    self.set(d, (self.get(a) as i64).max(lo).min(hi) as u64);
-                    continue;
-                }
-                Op::ClampU { d, a, hi } => {
-                    self.set(d, self.get(a).min(self.get(hi)));
-                    continue;
-                }
-                Op::Eq { d, a, b } => {
-                    self.set(d, u64::from(self.get(a) == self.get(b)));
-                    continue;
-                }
-                Op::Ne { d, a, b } => {
-                    self.set(d, u64::from(self.get(a) != self.get(b)));
-                    continue;
-                }
-                Op::LtU { d, a, b } => {
-                    self.set(d, u64::from(self.get(a) < self.get(b)));
-                    continue;
-                }
-                Op::LeU { d, a, b } => {
-                    self.set(d, u64::from(self.get(a) <= self.get(b)));
-                    continue;
-                }
-                Op::LtS { d, a, b } => {
-                    self.set(d, u64::from((self.get(a) as i64) < self.get(b) as i64));
-                    continue;
-                }
-                Op::LeS { d, a, b } => {
-                    self.set(d, u64::from(self.get(a) as i64 <= self.get(b) as i64));
-                    continue;
-                }
-                Op::BoolNot { d, a } => {
-                    self.set(d, u64::from(self.get(a) == 0));
-                    continue;
-                }
-                Op::Select { d, c, a, b } => {
-                    let value = if self.get(c) != 0 {
-                        self.get(a)
-                    } else {
-                        self.get(b)
-                    };
-                    self.set(d, value);
-                    continue;
-                }
-                Op::Copy { d, s, words } => {
-                    self.phv
-                        .copy_within(s as usize..(s + words) as usize, d as usize);
-                    continue;
-                }
-                Op::Wide(index) => {
-                    wide::run(self.phv, &program.wide[index as usize]);
-                    continue;
-                }
-                Op::Jump(to) => to,
-                Op::JumpIfZero { c, to } => {
-                    if self.get(c) != 0 {
-                        continue;
-                    }
-                    to
-                }
-                Op::JumpUnlessZero { c, to } => {
-                    if self.get(c) == 0 {
-                        continue;
-                    }
-                    to
-                }
-                Op::JumpIfEqual { a, b, to } => {
-                    if self.get(a) != self.get(b) {
-                        continue;
-                    }
-                    to
-                }
-                Op::JumpUnlessEqual { a, b, to } => {
-                    if self.get(a) == self.get(b) {
-                        continue;
-                    }
-                    to
-                }
+            let Some((op, at)) = compute(program, self.phv, pc, &mut backward) else {
+                return Flow::ParserError(program.errors.parser_timeout);
+            };
+            pc = match op {
                 Op::Return | Op::Stop => return Flow::Done,
                 Op::Exit => return Flow::Exit,
-                Op::Assert { c } => {
-                    if self.get(c) != 0 {
-                        continue;
-                    }
-                    return Flow::Failed;
-                }
+                Op::Assert { c } => match self.get(c) {
+                    0 => return Flow::Failed,
+                    _ => at + 1,
+                },
                 Op::Apply(table) => match self.apply(table) {
-                    Ok(to) => to,
+                    Ok(to) => to as usize,
                     Err(flow) => return flow,
                 },
                 Op::Transition(index) => match self.transition(index) {
-                    Ok(to) => to,
+                    Ok(to) => to as usize,
                     Err(error) => return Flow::ParserError(error),
                 },
                 op => match self.slow(op) {
-                    Flow::Done => continue,
+                    Flow::Done => at + 1,
                     flow => return flow,
                 },
-            } as usize;
-            if target < pc {
+            };
+            if pc <= at {
                 backward += 1;
                 if backward > MAX_BACKWARD_JUMPS {
                     return Flow::ParserError(program.errors.parser_timeout);
                 }
             }
-            pc = target;
         }
     }
 
@@ -291,10 +321,8 @@ impl<'a> Machine<'a> {
                 return parsed(self.advance(bits));
             }
             Op::Lookahead { d, offset, bits } => return parsed(self.lookahead(d, offset, bits)),
-            Op::Verify { c, error } => {
-                if self.get(c) == 0 {
-                    return Flow::ParserError(self.get(error));
-                }
+            Op::Verify { c, error } if self.get(c) == 0 => {
+                return Flow::ParserError(self.get(error));
             }
             Op::AddHeader(header) => self.add_header(header),
             Op::RemoveHeader(header) => self.remove_header(header),

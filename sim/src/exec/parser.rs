@@ -67,7 +67,7 @@ impl Machine<'_> {
         let Some(varbit) = header_def.varbit else {
             return Ok(());
         };
-        if length % 8 != 0 {
+        if !length.is_multiple_of(8) {
             return Err(program.errors.parser_invalid_argument);
         }
         let var_bytes = usize::try_from(length / 8).unwrap_or(usize::MAX);
@@ -113,7 +113,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn advance(&mut self, length: u64) -> Result<(), ParserError> {
-        if length % 8 != 0 {
+        if !length.is_multiple_of(8) {
             return Err(self.program.errors.parser_invalid_argument);
         }
         let bytes = usize::try_from(length / 8).unwrap_or(usize::MAX);

@@ -95,8 +95,8 @@ pub(super) fn run(phv: &mut [u64], op: &WideOp) {
             }
         }
         WideKind::Not => {
-            for i in 0..n {
-                r[i] = !a[i];
+            for (to, from) in r.iter_mut().zip(&a[..n]) {
+                *to = !from;
             }
         }
         WideKind::Shl | WideKind::Shr => {
@@ -110,7 +110,7 @@ pub(super) fn run(phv: &mut [u64], op: &WideOp) {
                 Some(i) if i < n => a[i],
                 _ => outside,
             };
-            for i in 0..n {
+            for (i, to) in r.iter_mut().enumerate().take(n) {
                 let (low, high) = if op.kind == WideKind::Shl {
                     let i = i.checked_sub(skip);
                     (word(i.and_then(|i| i.checked_sub(1)), 0), word(i, 0))
@@ -119,7 +119,7 @@ pub(super) fn run(phv: &mut [u64], op: &WideOp) {
                     (word(i, fill), word(i.and_then(|i| i.checked_add(1)), fill))
                 };
                 let both = u128::from(high) << 64 | u128::from(low);
-                r[i] = match op.kind {
+                *to = match op.kind {
                     WideKind::Shl => (both << by >> 64) as u64,
                     _ => (both >> by) as u64,
                 };

@@ -171,7 +171,7 @@ impl Lowering {
                         return Err(type_node.error("a varbit without `max_length`"));
                     };
                     let max_bytes = max_length.saturating_sub(fixed / 8);
-                    if varbit.is_some() || bits % 8 != 0 {
+                    if varbit.is_some() || !bits.is_multiple_of(8) {
                         return Err(type_node.error("an unaligned or second varbit"));
                     }
                     varbit = Some(Varbit {
@@ -199,7 +199,7 @@ impl Lowering {
             });
             bits += field.width.unwrap_or(0);
         }
-        if !metadata && bits % 8 != 0 {
+        if !metadata && !bits.is_multiple_of(8) {
             return Err(type_node.error(format!("the header has {bits} bits: not whole bytes")));
         }
         Ok(Header {
