@@ -41,8 +41,8 @@ pub struct SwitchConfig {
     pub seed: u64,
     /// Messages that wait in each digest's queue.
     pub digest_queue: usize,
-    /// How often one packet may pass a parser (resubmits, recirculations and copies included)
-    /// before it is dropped.
+    /// How often one frame may begin ingress or be cloned or multicast, all its copies together,
+    /// before what is left of it is dropped. The replicas of one group count once.
     pub max_passes: u32,
     /// Bounds of the control plane.
     pub limits: Limits,

@@ -208,6 +208,9 @@ impl Scratch {
                     copies,
                     kind,
                 } => {
+                    if !self.pass(context, dropped) {
+                        continue;
+                    }
                     for &replica in copies.as_slice() {
                         self.restore(&phv);
                         let packet = packet.clone();
@@ -223,7 +226,8 @@ impl Scratch {
         self.phv[1..program.reset_words as usize].fill(0);
     }
 
-    /// Counts a pass; `false` if there were too many.
+    /// Counts a pass of the parser, or a packet that all its copies leave from; `false` if there were
+    /// too many.
     fn pass(&mut self, context: &Context<'_>, dropped: &mut impl FnMut(Drop)) -> bool {
         self.passes += 1;
         if self.passes > context.max_passes {
@@ -436,9 +440,6 @@ impl Scratch {
         out: &mut impl Output,
         dropped: &mut impl FnMut(Drop),
     ) {
-        if !self.pass(context, dropped) {
-            return;
-        }
         let program = context.program;
         let intrinsic = &program.intrinsic;
         let data = match frame {

@@ -3,6 +3,8 @@
 
 mod programs;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use programs::{Bench, run, run_with};
@@ -173,6 +175,56 @@ fn a_multicast_packet_leaves_once_per_replica_with_its_rid() {
         .expect("group");
     assert_eq!(send(&mut bench, MULTICAST, 0, 7, &[]), []);
     assert_eq!(bench.control.multicast_groups(), []);
+}
+
+#[test]
+fn a_group_may_have_thousands_of_replicas() {
+    let mut bench = run("traffic");
+    let many: Vec<(u32, u16)> = (0..5000).map(|i| (u32::from(i) % 500, i + 1)).collect();
+    bench
+        .control
+        .write(bench.now)
+        .insert_multicast_group(7, group(&many))
+        .expect("group");
+    assert_eq!(
+        ports_and_rids(&send(&mut bench, MULTICAST, 0, 7, &[])),
+        many
+    );
+}
+
+#[test]
+fn a_packet_goes_to_all_of_the_old_or_all_of_the_new_replicas() {
+    let mut bench = run("traffic");
+    let old = group(&[(1, 1), (2, 1), (3, 1)]);
+    let new = group(&[(4, 2), (5, 2)]);
+    bench
+        .control
+        .write(bench.now)
+        .insert_multicast_group(7, old.clone())
+        .expect("group");
+    let control = bench.control.clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let writer = std::thread::spawn(move || {
+        let mut writes = 0u32;
+        while !stopped.load(Ordering::Relaxed) || writes < 100 {
+            let next = if writes.is_multiple_of(2) { &new } else { &old };
+            control
+                .write(Duration::ZERO)
+                .modify_multicast_group(7, next.clone())
+                .expect("the group exists");
+            writes += 1;
+        }
+    });
+    for _ in 0..3000 {
+        let seen = ports_and_rids(&send(&mut bench, MULTICAST, 0, 7, &[]));
+        assert!(
+            seen == [(1, 1), (2, 1), (3, 1)] || seen == [(4, 2), (5, 2)],
+            "half an update: {seen:?}"
+        );
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("the writer never fails");
 }
 
 #[test]
