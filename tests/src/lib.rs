@@ -22,6 +22,7 @@ pub mod frame;
 pub mod hosts;
 pub mod messages;
 pub mod netns;
+pub mod network;
 pub mod process;
 pub mod system;
 pub mod workload;

@@ -1,6 +1,9 @@
 //! Child processes that end with their test.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use crate::netns::Namespace;
 
@@ -32,6 +35,36 @@ impl Process {
         Process { child }
     }
 
+    /// As [`Process::start`], and gives what it prints, line by line.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_talking(mut command: Command, namespace: Option<&Namespace>) -> (Self, Lines) {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        let mut start = || {
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        };
+        let mut child = match namespace {
+            Some(namespace) => namespace.run(start),
+            None => start(),
+        };
+        let output = child.stdout.take().expect("it is piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        (Process { child }, Lines { lines })
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -53,5 +86,23 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// What a process prints.
+#[derive(Debug)]
+pub struct Lines {
+    lines: Receiver<String>,
+}
+
+impl Lines {
+    /// The next line.
+    ///
+    /// # Panics
+    /// When none comes within the deadline, or the process has ended.
+    pub fn next(&self, deadline: Duration) -> String {
+        self.lines
+            .recv_timeout(deadline)
+            .unwrap_or_else(|error| panic!("no line: {error}"))
     }
 }

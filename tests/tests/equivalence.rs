@@ -103,6 +103,6 @@ fn a_burst_under_an_alias_that_was_not_registered_keeps_its_order() {
         .build();
     let runtime = runtime.expect("a runtime");
     let (alone, _) = runtime.block_on(run(&workload, Kind::BrokerAlone));
-    let (whole, _) = runtime.block_on(run(&workload, Kind::Memory));
+    let (whole, _) = runtime.block_on(run(&workload, Kind::Loopback));
     assert_eq!(alone, whole, "left is the broker alone");
 }

@@ -37,8 +37,12 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    pub(super) async fn on_udp(to: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    /// A client on a UDP socket.
+    ///
+    /// # Panics
+    /// When the socket cannot be made.
+    pub async fn on_udp(to: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("0.0.0.0:0").await.expect("a free port");
         socket.connect(to).await.expect("an address");
         Self::new(Socket::Udp(socket))
     }

@@ -228,6 +228,16 @@ async fn come_to_rest(slots: &mut [Slot], first: u8) {
     for _ in 0..MAX_ROUNDS {
         let mut anything = false;
         let (before, from) = slots.split_at_mut(usize::from(first));
+        if let Some(slot) = from.first_mut()
+            && slot.state == State::Off
+        {
+            // Without a session the answer is DISCONNECT; it proves as much.
+            let answer = slot.client.ping().await;
+            assert!(
+                matches!(answer, Err(RequestError::Disconnected(_))),
+                "{answer:?}"
+            );
+        }
         for slot in from.iter_mut().chain(before) {
             if slot.state == State::Active {
                 anything |= slot.client.ping().await.expect("PINGRESP");

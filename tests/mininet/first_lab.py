@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""A first lab: one switch, a broker, two publishers, three subscribers, on Mininet.
+
+    sudo python3 first_lab.py --target sim|bmv2 --topicswitch target/debug/topicswitch
+
+It prints what each subscriber received and how much of it the broker saw, and fails when a message
+is missing. Needs Mininet, but neither Open vSwitch nor a Mininet controller.
+"""
+
+import argparse
+import json
+import sys
+import time
+
+from mininet.link import Link
+from mininet.net import Mininet
+from mininet.node import Host, Node
+
+BROKER = "10.0.0.1"
+MESSAGES = 20
+
+
+class TopicSwitch(Node):
+    """A host whose interfaces are the ports of a P4 switch that runs on it."""
+
+    def __init__(self, name, **params):
+        super().__init__(name, inNamespace=True, **params)
+        self.process = None
+
+    def start_target(self, target, topicswitch):
+        ports = {n: intf.name for n, intf in enumerate(self.intfList()[:-1], start=1)}
+        if target == "bmv2":
+            attach = [word for n, name in ports.items() for word in ("-i", f"{n}@{name}")]
+            command = ["simple_switch_grpc", "--no-p4", *attach, "--",
+                       "--grpc-server-addr", "127.0.0.1:9559", "--cpu-port", "510"]
+        else:
+            attach = [f"--port={n}=af-packet:{name}" for n, name in ports.items()]
+            command = [topicswitch, "sim", "run", "--device-id", "0",
+                       "--p4runtime", "127.0.0.1:9559", *attach]
+        self.process = start(self, command)
+        return ports
+
+
+class WithoutOffload(Host):
+    """BMv2 passes on the checksums that the kernel left for a NIC to compute."""
+
+    def config(self, **params):
+        result = super().config(**params)
+        for intf in self.intfList():
+            self.cmd(f"ethtool -K {intf} tx off")
+        return result
+
+
+def start(node, command, **pipes):
+    """Starts a process on a node; its output goes nowhere unless asked for."""
+    from subprocess import DEVNULL
+
+    pipes = {"stdout": DEVNULL, "stderr": DEVNULL, "stdin": DEVNULL, **pipes}
+    return node.popen(command, **pipes)
+
+
+def broker_status(broker, topicswitch):
+    out, _, code = broker.pexec([topicswitch, "status", "--json", "--at", "127.0.0.1:9561"])
+    return json.loads(out)["broker"] if code == 0 else None
+
+
+def wait(what, is_so, deadline=20.0):
+    """Asks until it is so."""
+    end = time.monotonic() + deadline
+    while not is_so():
+        if time.monotonic() > end:
+            sys.exit(f"{what}: not within {deadline} s")
+        time.sleep(0.05)
+
+
+def main():
+    from subprocess import PIPE
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", choices=["sim", "bmv2"], default="sim")
+    parser.add_argument("--topicswitch", default="topicswitch")
+    args = parser.parse_args()
+
+    net = Mininet(controller=None, link=Link, host=WithoutOffload, build=False)
+    processes = []
+    try:
+        broker = net.addHost("broker", ip=f"{BROKER}/24")
+        publishers = [net.addHost(f"pub{n}", ip=f"10.0.0.{10 + n}/24") for n in (1, 2)]
+        subscribers = [net.addHost(f"sub{n}", ip=f"10.0.0.{20 + n}/24") for n in (1, 2, 3)]
+        switch = net.addHost("s1", cls=TopicSwitch)
+        for host in [broker, *publishers, *subscribers]:
+            net.addLink(switch, host)
+        # The controller, beside the switch, reaches the broker over a link of its own.
+        net.addLink(switch, broker)
+        net.build()
+        control, broker_control = switch.intfList()[-1], broker.intfList()[-1]
+        control.setIP("10.9.0.2/24")
+        broker_control.setIP("10.9.0.1/24")
+
+        ports = switch.start_target(args.target, args.topicswitch)
+        processes.append(switch.process)
+        processes.append(start(broker, [
+            args.topicswitch, "broker", "--listen", f"{BROKER}:1884",
+            "--offload", "10.9.0.1:9560", "--status", "127.0.0.1:9561"]))
+        processes.append(start(switch, [
+            args.topicswitch, "controller", "--switch", "127.0.0.1:9559", "--device-id", "0",
+            "--broker", "10.9.0.1:9560", "--ports", ",".join(map(str, ports))]))
+
+        def granted():
+            status = broker_status(broker, args.topicswitch)
+            return status is not None and status["counters"]["grants"] >= 2
+
+        wait("the controller has no lease", granted)
+        listening = []
+        for host in subscribers:
+            process = start(host, [
+                args.topicswitch, "sub", "--broker", f"{BROKER}:1884", "--client-id", host.name,
+                "--topic", "lab/+", "--count", str(2 * MESSAGES), "--verbose"], stdout=PIPE)
+            processes.append(process)
+            listening.append(process)
+        wait("the subscribers are not connected",
+             lambda: broker_status(broker, args.topicswitch)["state"]["active"] == 3)
+        wait("the switch does not have what the broker wants",
+             lambda: (lambda state: state["installed"] == state["revision"])(
+                 broker_status(broker, args.topicswitch)["state"]))
+        lines = "".join(f"{n}\n" for n in range(MESSAGES)).encode()
+        for number, host in enumerate(publishers, start=1):
+            process = start(host, [
+                args.topicswitch, "pub", "--broker", f"{BROKER}:1884", "--client-id", host.name,
+                "--topic", f"lab/{number}", "--qos", "1", "--lines"], stdin=PIPE)
+            process.communicate(lines, timeout=60)
+            if process.returncode != 0:
+                sys.exit(f"{host.name} could not publish")
+        for host, process in zip(subscribers, listening):
+            out, _ = process.communicate(timeout=60)
+            print(f"{host.name}: {len(out.splitlines())} messages")
+        counters = broker_status(broker, args.topicswitch)["counters"]
+        seen = counters["publish_untagged"] + counters["publish_tagged"]
+        print(f"broker: saw {seen} of {2 * MESSAGES} PUBLISH messages")
+    finally:
+        for process in processes:
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+        net.stop()
+
+
+if __name__ == "__main__":
+    main()

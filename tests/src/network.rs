@@ -1,0 +1,209 @@
+//! topicswitch as it is installed: processes on hosts of their own, around a switch.
+//!
+//! Hosts are network namespaces: `broker`, `publisher` and `subscriber` on a network of their own
+//! behind the switch, and the switch's host, where the controller runs too. Switch and broker share
+//! a second network for what is not MQTT-SN.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::data_plane::Target;
+use crate::netns::Namespace;
+use crate::process::Process;
+use crate::repository;
+use crate::system::{DEADLINE, TestClient};
+
+/// Where clients find the broker.
+pub const BROKER: &str = "10.0.0.1:1884";
+const CONTRACT: &str = "10.9.0.1:9560";
+const BROKER_STATUS: &str = "10.9.0.1:9561";
+const P4RUNTIME: &str = "127.0.0.1:9559";
+
+/// The `topicswitch` binary of this build.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn topicswitch() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let test = std::env::current_exe().expect("this program has a file");
+        // target/debug/deps/test-…
+        let profile = test
+            .parent()
+            .and_then(|deps| deps.parent())
+            .expect("a build directory");
+        let target = profile.parent().expect("a target directory");
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.args([
+            "build",
+            "--quiet",
+            "--package",
+            "topicswitch",
+            "--bin",
+            "topicswitch",
+        ]);
+        command
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(repository());
+        if profile.ends_with("release") {
+            command.arg("--release");
+        }
+        assert!(
+            command.status().expect("cargo runs").success(),
+            "topicswitch does not build"
+        );
+        profile.join("topicswitch")
+    };
+    BUILT.get_or_init(build).clone()
+}
+
+/// A running network.
+pub struct Network {
+    /// The publishers' host, 10.0.0.2.
+    pub publisher: Namespace,
+    /// The subscribers' host, 10.0.0.3.
+    pub subscriber: Namespace,
+    broker: Namespace,
+    controller: Process,
+    runtime: tokio::runtime::Runtime,
+    _broker: Process,
+    _switch: Process,
+    _host: Namespace,
+}
+
+impl Network {
+    /// Starts everything, and waits until the controller has the lease.
+    ///
+    /// # Panics
+    /// When a part of it cannot be started.
+    pub fn start(target: Target) -> Self {
+        let namespace = || Namespace::new().expect("a namespace");
+        let (host, broker, publisher, subscriber) =
+            (namespace(), namespace(), namespace(), namespace());
+        for (n, other) in (1..).zip([&broker, &publisher, &subscriber]) {
+            host.veth(&format!("sw{n}"), other, "eth0");
+            other.ip(&format!("addr add 10.0.0.{n}/24 dev eth0"));
+            if target == Target::Bmv2 {
+                // BMv2 passes on what the kernel left for a NIC to do; sim does it.
+                let mut ethtool = Command::new("ethtool");
+                ethtool.args(["-K", "eth0", "tx", "off"]);
+                let output = other.run(|| ethtool.output()).expect("ethtool is on PATH");
+                assert!(output.status.success(), "{output:?}");
+            }
+        }
+        host.veth("control", &broker, "control");
+        broker.ip("addr add 10.9.0.1/24 dev control");
+        host.ip("addr add 10.9.0.2/24 dev control");
+
+        let binary = topicswitch();
+        let command = |arguments: &str| {
+            let mut command = Command::new(&binary);
+            command.args(arguments.split_whitespace());
+            command
+        };
+        let switch = match target {
+            Target::Bmv2 => {
+                let mut bmv2 = Command::new("simple_switch_grpc");
+                bmv2.args(["--no-p4", "-i", "1@sw1", "-i", "2@sw2", "-i", "3@sw3", "--"]);
+                bmv2.args(["--grpc-server-addr", P4RUNTIME, "--cpu-port", "510"]);
+                bmv2
+            }
+            Target::Sim | Target::SimOnVeth => command(&format!(
+                "sim run --device-id 0 --p4runtime {P4RUNTIME} --port 1=af-packet:sw1 \
+                 --port 2=af-packet:sw2 --port 3=af-packet:sw3"
+            )),
+        };
+        let switch = Process::start(switch, Some(&host));
+        let broker_process = command(&format!(
+            "broker --listen {BROKER} --offload {CONTRACT} --status {BROKER_STATUS}"
+        ));
+        let broker_process = Process::start(broker_process, Some(&broker));
+        let controller = command(&format!(
+            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --ports 1,2,3"
+        ));
+        let controller = Process::start(controller, Some(&host));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
+        let network = Network {
+            publisher,
+            subscriber,
+            broker,
+            controller,
+            runtime: runtime.expect("a runtime"),
+            _broker: broker_process,
+            _switch: switch,
+            _host: host,
+        };
+        network.until(|status| status["broker"]["counters"]["grants"].as_u64() >= Some(2));
+        network
+    }
+
+    /// What the broker says of itself; null while it does not answer.
+    pub fn status(&self) -> serde_json::Value {
+        let mut command = Command::new(topicswitch());
+        command.args(["status", "--json", "--at", BROKER_STATUS]);
+        let output = self
+            .broker
+            .run(|| command.output())
+            .expect("topicswitch runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// Asks for the broker's status until it is as it should be.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub fn until(&self, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let asked = async {
+            let mut again = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                again.tick().await;
+                if is_so(&self.status()) {
+                    return;
+                }
+            }
+        };
+        let waited = self
+            .runtime
+            .block_on(async { tokio::time::timeout(DEADLINE, asked).await });
+        assert!(
+            waited.is_ok(),
+            "it did not come to that: {:#}",
+            self.status()
+        );
+    }
+
+    /// PUBLISH messages that came to the broker, with a tag or without.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn seen_by_broker(&self) -> u64 {
+        let counters = &self.status()["broker"]["counters"];
+        let count = |name: &str| counters[name].as_u64().expect("a counter");
+        count("publish_untagged") + count("publish_tagged")
+    }
+
+    /// Kills the controller.
+    pub fn kill_controller(&mut self) {
+        self.controller.kill();
+    }
+
+    /// Runs `work` on a host: sockets that it makes are the host's.
+    pub fn on<R: Send>(&self, host: &Namespace, work: impl AsyncFnOnce() -> R + Send) -> R {
+        // `block_on` runs it on the thread that calls, which is in the namespace.
+        host.run(|| self.runtime.block_on(work()))
+    }
+
+    /// A client on the host that runs this.
+    ///
+    /// # Panics
+    /// When it cannot have a socket.
+    pub async fn client() -> TestClient {
+        TestClient::on_udp(BROKER.parse().expect("an address")).await
+    }
+}
