@@ -17,7 +17,7 @@ from mininet.net import Mininet
 from mininet.node import Host, Node
 
 BROKER = "10.0.0.1"
-MESSAGES = 20
+MESSAGES = 200
 
 
 class TopicSwitch(Node):

@@ -33,7 +33,7 @@ fn the_first_lab_runs_on_mininet() {
         assert!(output.status.success(), "{name}: {printed}\n{errors}");
         for subscriber in ["sub1", "sub2", "sub3"] {
             assert!(
-                printed.contains(&format!("{subscriber}: 40 messages")),
+                printed.contains(&format!("{subscriber}: 400 messages")),
                 "{name}: {printed}"
             );
         }
