@@ -65,8 +65,6 @@ fn a_seed_of_your_choice_observes_the_same() {
 }
 
 #[test]
-#[ignore = "not kept yet: the publication comes to the switch with the first PUBLISH, and the second \
-            one may overtake it"]
 fn a_burst_under_an_alias_that_was_not_registered_keeps_its_order() {
     use mqttsn::types::Qos;
     use system_tests::workload::{Op, Topic};

@@ -306,7 +306,11 @@ impl Broker {
             // MQTT-SN 1.2 §6.11.
             State::Active if session.peer == *peer => {
                 session.heard = now;
-                self.transmits.push(peer, &Packet::Pingresp);
+                if self.announce_publications(id) {
+                    self.offloading.gate.push(Reply::Pingresp(peer.clone()));
+                } else {
+                    self.transmits.push(peer, &Packet::Pingresp);
+                }
             }
             // MQTT-SN 1.2 §6.14: PINGREQ with its ClientId fetches what was buffered.
             State::Asleep | State::Awake if !client_id.is_empty() => {
@@ -386,6 +390,7 @@ impl Broker {
             return;
         };
         session.deferred.clear();
+        session.unannounced.clear();
         for (alias, index) in std::mem::take(&mut session.publications) {
             if session.peer.is_direct() {
                 let key = PublicationKey {

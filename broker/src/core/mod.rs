@@ -340,6 +340,7 @@ impl Broker {
                         .push(&session.peer, &Packet::Unsuback(msg_id));
                 }
             }
+            Reply::Pingresp(peer) => self.transmits.push(&peer, &Packet::Pingresp),
             Reply::Disconnect(peer) => {
                 let asleep = self.sessions.at_peer(&peer);
                 if let Some(session) = asleep.and_then(|id| self.sessions.get_mut(id)) {

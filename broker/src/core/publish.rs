@@ -159,6 +159,8 @@ impl Broker {
             Qos::One => {
                 // The copies first: a publisher that waits for its PUBACK keeps its order.
                 self.deliver(now, index, qos, retain, data, Origin::Here);
+                // All that it has sent is on its way, ahead of what follows the PUBACK.
+                self.announce_publications(id);
                 self.send_puback(peer, topic_id, msg_id, ReturnCode::Accepted);
             }
             Qos::Two => self.on_publish_qos2(now, id, peer, index, publish),

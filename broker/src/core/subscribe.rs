@@ -25,6 +25,7 @@ impl Broker {
                 };
                 // Held until the data plane knows the publication: else the first messages would
                 // take the longer path and arrive after those behind them.
+                self.announce_publications(id);
                 self.offloading.gate.push(Reply::Regack(id, regack, index));
                 return;
             }
@@ -67,7 +68,8 @@ impl Broker {
         Some(topic_id)
     }
 
-    /// The session may publish to the topic under this alias.
+    /// The session may publish to the topic under this alias; the data plane learns of it with the
+    /// next answer that the client waits for (see [`Broker::announce_publications`]).
     pub(super) fn add_publication(&mut self, id: SessionId, alias: Alias, index: TopicIndex) {
         let limit = self.config.max_topic_ids;
         let Some(session) = self.sessions.get_mut(id) else {
@@ -83,18 +85,32 @@ impl Broker {
         topic.publications += 1;
         self.offloading.mark(index);
         // The data plane tells publishers apart by their address, and forwarders share theirs.
-        if session.peer.is_direct() {
+        if session.peer.is_direct() && self.offloading.enabled() {
+            session.unannounced.push(alias);
+        }
+    }
+
+    /// The client waits for an answer: until it comes it sends nothing that could overtake what is
+    /// still on the software path, so now its publications may enter the data plane. False if there
+    /// are none to enter.
+    pub(super) fn announce_publications(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return false;
+        };
+        let unannounced = std::mem::take(&mut session.unannounced);
+        for &alias in &unannounced {
+            let Some(&topic) = session.publications.get(&alias) else {
+                continue;
+            };
             let key = PublicationKey {
                 address: session.peer.address,
                 alias: contract_alias(alias),
             };
-            let publication = Publication {
-                session: id,
-                topic: index,
-            };
+            let publication = Publication { session: id, topic };
             self.offloading
                 .change(Change::Publication(key, Some(publication)));
         }
+        !unannounced.is_empty()
     }
 
     /// The client knows that this topic id means the topic.
@@ -122,6 +138,7 @@ impl Broker {
                     msg_id,
                     return_code: ReturnCode::Accepted,
                 };
+                self.announce_publications(id);
                 self.offloading.gate.push(Reply::Suback(id, suback, filter));
             }
             Err(return_code) => {
@@ -294,6 +311,7 @@ impl Broker {
         if let Ok(filter) = self.filter_of(&request.topic) {
             self.unsubscribe(id, &filter);
         }
+        self.announce_publications(id);
         self.offloading
             .gate
             .push(Reply::Unsuback(id, request.msg_id));

@@ -27,6 +27,8 @@ pub(crate) enum Reply {
     Suback(SessionId, Suback, Box<str>),
     /// The subscription is gone.
     Unsuback(SessionId, MsgId),
+    /// The client is heard.
+    Pingresp(Peer),
     /// The connection has ended, or the sleep begins.
     Disconnect(Peer),
 }

@@ -78,6 +78,8 @@ pub(crate) struct Session {
     pub(crate) topics: BTreeSet<TopicIndex>,
     /// The aliases that it publishes under: permitted, and of topics that exist.
     pub(crate) publications: BTreeMap<Alias, TopicIndex>,
+    /// Those of them that the data plane does not know of yet.
+    pub(crate) unannounced: Vec<Alias>,
     pub(crate) outbox: Outbox,
     /// MsgIds of QoS 2 messages that were passed on and not yet released.
     pub(crate) received: BTreeSet<MsgId>,
@@ -109,6 +111,7 @@ impl Session {
             filters: BTreeSet::new(),
             topics: BTreeSet::new(),
             publications: BTreeMap::new(),
+            unannounced: Vec::new(),
             outbox: Outbox::default(),
             received: BTreeSet::new(),
             last_msg_id: 0,

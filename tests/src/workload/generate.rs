@@ -215,11 +215,7 @@ fn active(random: &mut StdRng, client: u8) -> Op {
         0..50 => {
             let (topic, qos) = (topic(random), qos(random));
             let retain = random.random_ratio(1, 8);
-            // An alias that was not registered is one publication more with its first PUBLISH, and
-            // the second one may find it installed and overtake the first: see
-            // `a_burst_under_an_alias_that_was_not_registered_keeps_its_order`.
-            let is_one = topic.alias().is_some() && qos == Qos::Zero;
-            let count = if is_one { 1 } else { random.random_range(1..5) };
+            let count = random.random_range(1..5);
             Op::Publish {
                 client,
                 topic,
