@@ -166,9 +166,13 @@ struct metadata_t {
     replaced_t    replaced;
 }
 
+// Targets tell one sample once and then wait for its acknowledgement. One that got lost on its way to
+// the controller would never be told again, so each sample carries the second (roughly: 2^20 µs) it
+// was taken in, and is another sample a second later.
 struct mac_learned_t {
     mac_addr_t mac;
     bit<9>     port;
+    bit<28>    second;
 }
 
 struct endpoint_learned_t {
@@ -177,6 +181,7 @@ struct endpoint_learned_t {
     mac_addr_t  eth_dst;
     ipv4_addr_t ip_src;
     ipv4_addr_t ip_dst;
+    bit<28>     second;
 }
 
 #endif

@@ -18,7 +18,11 @@ control MqttsnIngress(inout headers_t hdr,
     // ---- Bridging ----------------------------------------------------------------------------
 
     action learn_mac() {
-        digest<mac_learned_t>(1, { hdr.ethernet.src, standard_metadata.ingress_port });
+        digest<mac_learned_t>(1, {
+            hdr.ethernet.src,
+            standard_metadata.ingress_port,
+            standard_metadata.ingress_global_timestamp[47:20]
+        });
     }
 
     action mac_known() {}
@@ -84,7 +88,8 @@ control MqttsnIngress(inout headers_t hdr,
             hdr.ethernet.src,
             hdr.ethernet.dst,
             hdr.ipv4.src,
-            hdr.ipv4.dst
+            hdr.ipv4.dst,
+            standard_metadata.ingress_global_timestamp[47:20]
         });
     }
 

@@ -63,7 +63,7 @@ pub enum OnBrokerLoss {
     #[default]
     Keep,
     /// Delete them.
-    Withdraw,
+    Release,
 }
 
 impl Default for Config {
@@ -110,6 +110,9 @@ pub enum ConfigError {
     /// A batch of nothing.
     #[error("batch: at least one update goes into a write")]
     Batch,
+    /// A time that must be some time, and no more than a day.
+    #[error("{0}: {1} ms; give it 1 to 86400000")]
+    Duration(&'static str, u64),
     /// Too small for an IPv4 packet with a PUBLISH.
     #[error("mtu: {0} octets are too few; IPv4 needs 68 or more")]
     Mtu(u16),
@@ -128,10 +131,22 @@ impl Config {
         {
             return Err(ConfigError::Port(*port));
         }
+        // Without ports they are still to come, from a flag.
         if let Some(port) = self.broker_port
+            && !self.ports.is_empty()
             && !self.ports.contains(&port)
         {
             return Err(ConfigError::BrokerPort(port));
+        }
+        for (key, ms) in [
+            ("drain_ms", self.drain_ms),
+            ("overdue_ms", self.overdue_ms),
+            ("lease_patience_ms", self.lease_patience_ms),
+            ("write_timeout_ms", self.write_timeout_ms),
+        ] {
+            if !(1..=86_400_000).contains(&ms) {
+                return Err(ConfigError::Duration(key, ms));
+            }
         }
         if self.election_id == 0 {
             return Err(ConfigError::ElectionId);

@@ -380,6 +380,7 @@ impl<T: Target> Primary<T> {
                             self.device.link_opened();
                         }
                         Err(error) => {
+                            let error = crate::target::chain(&*error);
                             tracing::warn!(%error, retry_in = ?backoff, "no link to the broker");
                             backoff = (backoff * 2).min(LAST_BACKOFF);
                         }

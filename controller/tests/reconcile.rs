@@ -163,7 +163,7 @@ fn nothing_is_said_to_be_installed_before_the_new_links_snapshot() {
 
 #[test]
 fn without_a_broker_the_entries_stay_or_go_as_configured() {
-    for (on_broker_loss, left) in [(OnBrokerLoss::Keep, 5), (OnBrokerLoss::Withdraw, 0)] {
+    for (on_broker_loss, left) in [(OnBrokerLoss::Keep, 5), (OnBrokerLoss::Release, 0)] {
         let config = controller::Config {
             on_broker_loss,
             ..config()

@@ -16,6 +16,8 @@ use crate::v1::stream_message_response::Update as Response;
 use crate::write_error::WriteError;
 use crate::{config, v1};
 
+/// Between two HTTP/2 pings, and how long each may stay unanswered.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The largest message taken: a device configuration can be larger than gRPC's usual 4 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 128 << 20;
 /// The largest trailers taken: a failed Write has an error for every update in them (P4Runtime
@@ -86,6 +88,9 @@ impl Client {
         let mut endpoint = Endpoint::from_shared(uri)
             .map_err(failed)?
             .tcp_nodelay(true)
+            // A server whose host is gone answers nothing, not even that.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
             .http2_max_header_list_size(MAX_METADATA_BYTES);
         if let Some(deadline) = deadline {
             endpoint = endpoint.connect_timeout(deadline);

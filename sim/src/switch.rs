@@ -13,8 +13,9 @@ use crate::exec::Random;
 use crate::state::{Instance, PortsDown, Snapshot};
 use crate::v1model::{Context, Drop, Scratch};
 
-/// The longest frame a switch carries.
-const MAX_FRAME: usize = 65_535;
+/// The longest frame a switch carries: as a port does, the longest IPv4 packet behind an Ethernet
+/// header with an 802.1Q tag.
+const MAX_FRAME: usize = crate::ports::MAX_FRAME;
 
 /// Bounds beyond which the control plane gets
 /// [`ControlError::Full`](crate::control::ControlError::Full). `None` is unbounded.
@@ -84,7 +85,7 @@ pub struct SwitchStats {
     pub dropped_too_many_passes: u64,
     /// Dropped by a failed `assert` or `assume`.
     pub dropped_assert: u64,
-    /// Frames longer than a switch can carry (65 535 bytes).
+    /// Frames longer than a switch can carry ([`MAX_FRAME`](crate::ports::MAX_FRAME)).
     pub dropped_too_long: u64,
 }
 

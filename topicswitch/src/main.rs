@@ -1,6 +1,7 @@
 //! The one binary: wires the crates together. All logic is in them and in this crate's library.
 #![forbid(unsafe_code)]
 
+use std::future::Future;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -53,11 +54,22 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Broker(args) => commands::broker::run(args, config, tasks).await,
         Command::Controller(args) => commands::controller::run(args, config, tasks).await,
         Command::Sim(command) => commands::sim::run(command, config, tasks).await,
-        Command::Pub(args) => commands::pub_::run(args).await,
+        Command::Pub(args) => until(shutdown, commands::pub_::run(args)).await,
         Command::Sub(args) => commands::sub::run(args, shutdown).await,
-        Command::Status(args) => commands::status::run(args, config).await,
+        Command::Status(args) => until(shutdown, commands::status::run(args, config)).await,
         Command::Demo(args) => commands::demo::run(args, shutdown).await,
         Command::Config(command) => commands::config::run(&command),
+    }
+}
+
+/// Gives up `work` when a signal comes.
+async fn until(
+    shutdown: CancellationToken,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        result = work => result,
+        () = shutdown.cancelled() => anyhow::bail!("interrupted"),
     }
 }
 

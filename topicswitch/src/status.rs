@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Json;
@@ -15,6 +16,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+
+/// How long a process may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type Answer = Pin<Box<dyn Future<Output = Value> + Send>>;
 type Source = Arc<dyn Fn() -> Answer + Send + Sync>;
@@ -88,9 +92,12 @@ pub async fn fetch(address: SocketAddr) -> anyhow::Result<Value> {
     let uri = format!("http://{address}/status")
         .parse()
         .context("status address")?;
-    let response = client.get(uri).await.with_context(|| {
-        format!("no topicswitch answers at {address} (is it running, and with that --status?)")
-    })?;
+    let no_answer =
+        || format!("no topicswitch answers at {address} (is it running, and with that --status?)");
+    let response = tokio::time::timeout(PATIENCE, client.get(uri))
+        .await
+        .with_context(no_answer)?
+        .with_context(no_answer)?;
     let body = response
         .into_body()
         .collect()

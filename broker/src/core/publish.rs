@@ -53,31 +53,33 @@ impl Broker {
                 match sequence {
                     Some(sequence) => Some(Origin::DataPlane(sequence)),
                     None => {
+                        // Nobody knows who has it. At QoS 1 no PUBACK is sent: the message comes
+                        // again with DUP, and so untagged. Somebody who makes up a tag has to guess.
                         self.stats.tag_unknown_generation += 1;
-                        // Nobody knows who has it. QoS 1 is at least once, the others at most once.
-                        (publish.qos == Qos::One).then_some(Origin::Here)
+                        None
                     }
                 }
             }
         };
-        match origin {
-            Some(origin) => {
-                self.deliver(
-                    now,
-                    index,
-                    publish.qos,
-                    publish.retain,
-                    publish.data,
-                    origin,
-                );
-            }
-            None if publish.retain && self.topics.get(index).is_some() => {
-                self.retain(index, publish.qos, publish.data);
-            }
-            None => {}
-        }
+        let Some(origin) = origin else {
+            return;
+        };
+        self.deliver(
+            now,
+            index,
+            publish.qos,
+            publish.retain,
+            publish.data,
+            origin,
+        );
         let session = self.sessions.active_at(peer);
-        let connected = session.map(|session| session.heard = now).is_some();
+        let connected = session
+            .map(|session| {
+                if publish.qos != Qos::MinusOne {
+                    session.heard = now;
+                }
+            })
+            .is_some();
         match publish.qos {
             Qos::MinusOne => {}
             // Its publication is about to leave the data plane; what that has served stays served.
@@ -94,7 +96,8 @@ impl Broker {
     fn on_publish_without_session(&mut self, now: Instant, peer: &Peer, publish: &Publish<'_>) {
         let mut client_id: Option<Box<str>> = None;
         if let Some(session) = self.sessions.active_at(peer) {
-            session.heard = now;
+            // No sign of life: through the data plane nobody could tell whose it is, and a client
+            // shall live as long with it as without.
             client_id = Some(session.client_id.clone());
         }
         let index = match publish.alias.topic_id_type {

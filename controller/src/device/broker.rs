@@ -34,7 +34,7 @@ impl Device {
         self.installed = None;
         self.waiting.clear();
         self.outbox.clear();
-        if self.config.on_broker_loss == OnBrokerLoss::Withdraw && self.intent.is_some() {
+        if self.config.on_broker_loss == OnBrokerLoss::Release && self.intent.is_some() {
             self.replace_intent(Intent::default());
         }
     }

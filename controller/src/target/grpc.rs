@@ -125,6 +125,14 @@ impl GrpcSwitch {
     }
 }
 
+/// Whether the answer to a read says that the row is not there. BMv2's server answers UNKNOWN.
+fn says_absent(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        Code::NotFound | Code::InvalidArgument | Code::Unknown
+    )
+}
+
 /// The time since the last hit, where the switch tells it and can be believed: see above.
 fn told_idle(entry: &v1::TableEntry) -> Option<Duration> {
     const WRAP: Duration = Duration::from_nanos(1 << 32);
@@ -134,7 +142,22 @@ fn told_idle(entry: &v1::TableEntry) -> Option<Duration> {
 }
 
 fn lost(error: ClientError) -> TargetError {
-    TargetError::Lost(error.to_string())
+    TargetError::Lost(chain(&error))
+}
+
+/// The error with what caused it: gRPC's own text is only "transport error".
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Turns the stream into events, and acknowledges digests. Ends with the stream.
@@ -297,7 +320,11 @@ impl GrpcTarget {
                 // One row that is gone meanwhile fails the others on some switches.
                 let mut found = Vec::new();
                 for entity in wanted {
-                    found.extend(self.read_entities(vec![entity]).await.unwrap_or_default());
+                    match self.read_entities(vec![entity]).await {
+                        Ok(row) => found.extend(row),
+                        Err(ClientError::Rpc(status)) if says_absent(&status) => {}
+                        Err(error) => return Err(TargetError::Read(error.to_string())),
+                    }
                 }
                 found
             }
@@ -462,9 +489,8 @@ impl Target for GrpcTarget {
                 }
                 now.duration_since(seen.1)
             });
-            if packets == Some(0) {
-                return None;
-            }
+            // Of a row that was never hit this is the time since it came to be: silence before that
+            // was another row's.
             told_idle(entry).or(counted)
         });
         Ok(idle.collect())

@@ -1,10 +1,11 @@
 //! `topicswitch pub`
 
 use std::io::BufRead;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use mqttsn::types::{Alias, Qos};
+use tokio::sync::mpsc;
 
 use crate::cli::PubArgs;
 use crate::client::{Client, ConnectOptions, Retry};
@@ -22,17 +23,18 @@ pub async fn run(args: PubArgs) -> anyhow::Result<()> {
         let Some(alias) = known else {
             bail!("QoS -1 needs a predefined topic id or a topic name of two octets");
         };
-        return each_message(&args, async |data| {
-            client.publish(alias, qos, args.retain, &data).await?;
-            Ok(())
-        })
-        .await;
+        let mut messages = messages(&args)?;
+        while let Some(data) = messages.recv().await {
+            client.publish(alias, qos, args.retain, &data?).await?;
+        }
+        return Ok(());
     }
 
+    let keep_alive = Duration::from_secs(args.client.keep_alive.into());
     let options = ConnectOptions {
         client_id: super::client_id(&args.client, "pub"),
         clean_session: true,
-        keep_alive: Duration::from_secs(args.client.keep_alive.into()),
+        keep_alive,
         will: None,
     };
     client
@@ -48,11 +50,28 @@ pub async fn run(args: PubArgs) -> anyhow::Result<()> {
         // clap wants one of the two.
         (None, None) => bail!("give --topic or --predefined"),
     };
-    each_message(&args, async |data| {
-        client.publish(alias, qos, args.retain, &data).await?;
-        Ok(())
-    })
-    .await?;
+    let mut messages = messages(&args)?;
+    loop {
+        // A keep alive of 0 means that the broker does not watch (MQTT-SN 1.2 §6.12).
+        let silence = if keep_alive.is_zero() {
+            Duration::from_secs(3600)
+        } else {
+            keep_alive / 2
+        };
+        tokio::select! {
+            data = messages.recv() => match data {
+                Some(data) => client.publish(alias, qos, args.retain, &data?).await?,
+                None => break,
+            },
+            // Nothing is subscribed to; what arrives is the broker's end of the connection.
+            none = client.next_message(Instant::now() + silence) => {
+                if none?.is_none() && !keep_alive.is_zero() {
+                    client.ping("").await.context("keep alive")?;
+                }
+            }
+        }
+        ensure!(!client.is_disconnected(), "the broker ended the connection");
+    }
     client.disconnect(None).await?;
     Ok(())
 }
@@ -70,20 +89,28 @@ fn known_alias(args: &PubArgs) -> anyhow::Result<Option<Alias>> {
     Ok(super::short_name(topic).map(Alias::short))
 }
 
-async fn each_message(
-    args: &PubArgs,
-    mut publish: impl AsyncFnMut(Vec<u8>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    if let Some(message) = &args.message {
-        return publish(message.clone().into_bytes()).await;
-    }
-    if let Some(file) = &args.file {
-        let data =
-            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        return publish(data).await;
-    }
-    for line in std::io::stdin().lock().lines() {
-        publish(line.context("standard input")?.into_bytes()).await?;
-    }
-    Ok(())
+/// What is to be published, as it comes: standard input is read by a thread of its own, so that the
+/// connection is kept alive meanwhile.
+fn messages(args: &PubArgs) -> anyhow::Result<mpsc::Receiver<anyhow::Result<Vec<u8>>>> {
+    let (lines, messages) = mpsc::channel(1);
+    let one = match (&args.message, &args.file) {
+        (Some(message), _) => Some(message.clone().into_bytes()),
+        (None, Some(file)) => {
+            Some(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)
+        }
+        (None, None) => None,
+    };
+    std::thread::spawn(move || match one {
+        // Whoever should take it may have gone; then there is nothing left to do.
+        Some(message) => drop(lines.blocking_send(Ok(message))),
+        None => {
+            for line in std::io::stdin().lock().lines() {
+                let line = line.map(String::into_bytes).context("standard input");
+                if lines.blocking_send(line).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    Ok(messages)
 }

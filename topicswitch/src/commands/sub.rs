@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::SubArgs;
 use crate::client::{Client, ConnectOptions, Message, Retry};
 
+/// How long the last goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Subscribes and prints messages until the count is reached or `shutdown`.
 ///
 /// # Errors
@@ -23,11 +26,26 @@ pub async fn run(args: SubArgs, shutdown: CancellationToken) -> anyhow::Result<(
         mqttsn::topic::validate_filter(filter)
             .map_err(|error| anyhow::anyhow!("filter `{filter}`: {error}"))?;
     }
-    let client_id = super::client_id(&args.client, "sub");
     let keep_alive = Duration::from_secs(args.client.keep_alive.into());
+    let mut client = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        client = subscribed(&args, qos, keep_alive) => client?,
+    };
+    let interrupted = print_messages(&args, &mut client, keep_alive, &shutdown).await?;
+    match tokio::time::timeout(GOODBYE, client.disconnect(None)).await {
+        Ok(Ok(())) => Ok(()),
+        // Asked to end, it ends, whoever answers.
+        _ if interrupted => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => bail!("the broker does not answer DISCONNECT"),
+    }
+}
+
+/// A client that has its subscriptions.
+async fn subscribed(args: &SubArgs, qos: Qos, keep_alive: Duration) -> anyhow::Result<Client> {
     let mut client = Client::open(args.client.broker, Retry::default()).await?;
     let options = ConnectOptions {
-        client_id,
+        client_id: super::client_id(&args.client, "sub"),
         clean_session: !args.no_clean,
         keep_alive,
         will: None,
@@ -52,7 +70,16 @@ pub async fn run(args: SubArgs, shutdown: CancellationToken) -> anyhow::Result<(
             .await
             .with_context(|| format!("predefined topic {id}"))?;
     }
+    Ok(client)
+}
 
+/// Prints until the count is reached (false) or `shutdown` (true).
+async fn print_messages(
+    args: &SubArgs,
+    client: &mut Client,
+    keep_alive: Duration,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<bool> {
     let mut left = args.count;
     let mut next_ping = Instant::now() + keep_alive / 2;
     while left != Some(0) {
@@ -64,12 +91,12 @@ pub async fn run(args: SubArgs, shutdown: CancellationToken) -> anyhow::Result<(
         };
         let message = tokio::select! {
             biased;
-            () = shutdown.cancelled() => break,
+            () = shutdown.cancelled() => return Ok(true),
             message = client.next_message(deadline) => message?,
         };
         match message {
             Some((_, message)) => {
-                print(&client, &message, args.verbose)?;
+                print(client, &message, args.verbose)?;
                 left = left.map(|left| left - 1);
             }
             None if keep_alive.is_zero() => {}
@@ -82,8 +109,7 @@ pub async fn run(args: SubArgs, shutdown: CancellationToken) -> anyhow::Result<(
             bail!("the broker ended the connection");
         }
     }
-    client.disconnect(None).await?;
-    Ok(())
+    Ok(false)
 }
 
 fn print(client: &Client, message: &Message, verbose: bool) -> anyhow::Result<()> {

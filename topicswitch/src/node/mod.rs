@@ -51,8 +51,11 @@ impl Tasks {
         part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
         let (shutdown, failure) = (self.shutdown.clone(), self.failure.clone());
+        // In a task of its own, so that a panic is a failure too and leaves no half-dead process.
+        let part = tokio::spawn(part);
         self.tracker.spawn(async move {
-            if let Err(error) = part.await {
+            let ended = part.await.unwrap_or_else(|panic| Err(panic.into()));
+            if let Err(error) = ended {
                 let mut first = failure
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -82,6 +85,14 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_stops_all() {
+        let tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("weak", async { panic!("on purpose") });
+        let error = tasks.finish().await.unwrap_err();
+        assert!(format!("{error:#}").contains("panicked"), "{error:#}");
+    }
 
     #[tokio::test]
     async fn one_part_that_fails_stops_all_and_is_named() {
