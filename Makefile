@@ -36,7 +36,8 @@ lint: ## format and lints; warnings are errors
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 bench: ## run the benchmarks (figures: docs/benchmarks.md)
-	$(CARGO) bench --locked --workspace
+	$(CARGO) bench --locked --package mqttsn --package broker --package sim --package topicswitch \
+	    --bench codec --bench forward --bench pipeline --bench up_latency
 
 p4: ## compile the P4 program (needs p4c; P4C names its BMv2 back end)
 	p4src/compile.sh

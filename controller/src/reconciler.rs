@@ -317,6 +317,16 @@ impl<T: Target> Session<'_, T> {
 
 type Writing = Pin<Box<dyn Future<Output = Result<Vec<Result<(), RowError>>, TargetError>> + Send>>;
 
+/// What came of something asked of the switch.
+enum Outcome {
+    /// The broker is to be told.
+    Say(FromController),
+    /// The broker waits in vain: why.
+    Unlink(&'static str),
+    /// That was all.
+    Done,
+}
+
 /// The time as primary.
 struct Primary<T> {
     config: Arc<Config>,
@@ -326,8 +336,8 @@ struct Primary<T> {
     lease: Lease,
     link: Option<ControllerEnd>,
     writing: Option<Writing>,
-    /// Reads for the broker (the answer is sent to it) and for queries (None).
-    jobs: FuturesUnordered<BoxFuture<'static, Option<FromController>>>,
+    /// Reads for the broker and for queries.
+    jobs: FuturesUnordered<BoxFuture<'static, Outcome>>,
 }
 
 impl<T: Target> Primary<T> {
@@ -380,18 +390,19 @@ impl<T: Target> Primary<T> {
                             self.device.link_opened();
                         }
                         Err(error) => {
-                            let error = crate::target::chain(&*error);
+                            let error = crate::target::error_chain(&*error);
                             tracing::warn!(%error, retry_in = ?backoff, "no link to the broker");
                             backoff = (backoff * 2).min(LAST_BACKOFF);
                         }
                     }
                 }
                 Some(query) = queries.recv() => self.query(query),
-                Some(answer) = self.jobs.next(), if !self.jobs.is_empty() => {
-                    if let Some(answer) = answer {
-                        self.say(answer);
-                    }
-                }
+                Some(outcome) = self.jobs.next(), if !self.jobs.is_empty() => match outcome {
+                    Outcome::Say(answer) => self.say(answer),
+                    // The broker waits for that answer; a new link starts without questions.
+                    Outcome::Unlink(why) => self.unlink(why),
+                    Outcome::Done => {}
+                },
                 () = sleep => {}
             }
         }
@@ -518,18 +529,20 @@ impl<T: Target> Primary<T> {
             .map(|session| (session, self.device.publication_rows(session)))
             .collect();
         let target = self.target.clone();
+        let patience = Duration::from_millis(self.config.write_timeout_ms);
         self.jobs.push(Box::pin(async move {
             let all: Vec<Key> = rows.iter().flat_map(|(_, rows)| rows.clone()).collect();
             let idle = if all.is_empty() {
                 Vec::new()
             } else {
-                match target.idle(all).await {
-                    Ok(idle) => idle,
-                    Err(error) => {
-                        // No answer: the broker must not take this for silence of the clients.
+                // Without an answer: the broker must not take this for silence of the clients.
+                match tokio::time::timeout(patience, target.idle(all)).await {
+                    Ok(Ok(idle)) => idle,
+                    Ok(Err(error)) => {
                         tracing::warn!(%error, "activity cannot be read");
-                        return None;
+                        return Outcome::Unlink("activity cannot be read");
                     }
+                    Err(_) => return Outcome::Unlink("the switch does not tell activity"),
                 }
             };
             let mut idle = idle.into_iter();
@@ -540,7 +553,7 @@ impl<T: Target> Primary<T> {
                     idle: idle.by_ref().take(rows.len()).flatten().min(),
                 })
                 .collect();
-            Some(FromController::Activity { query, sessions })
+            Outcome::Say(FromController::Activity { query, sessions })
         }));
     }
 
@@ -557,7 +570,7 @@ impl<T: Target> Primary<T> {
                         Err(error) => tracing::warn!(%error, "path counters cannot be read"),
                     }
                     let _ = answer.send(status); // Whoever asked may be gone.
-                    None
+                    Outcome::Done
                 }));
             }
             Query::Explain(name, answer) => {
@@ -572,7 +585,7 @@ impl<T: Target> Primary<T> {
                         report.bytes = counter.bytes;
                     }
                     let _ = answer.send(Some(report));
-                    None
+                    Outcome::Done
                 }));
             }
         }

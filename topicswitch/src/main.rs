@@ -19,7 +19,10 @@ fn main() -> ExitCode {
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("topicswitch: {error:#}");
+            eprintln!(
+                "topicswitch: {}",
+                controller::target::error_chain(error.as_ref())
+            );
             ExitCode::FAILURE
         }
     }

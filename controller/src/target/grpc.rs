@@ -142,11 +142,12 @@ fn told_idle(entry: &v1::TableEntry) -> Option<Duration> {
 }
 
 fn lost(error: ClientError) -> TargetError {
-    TargetError::Lost(chain(&error))
+    TargetError::Lost(error_chain(&error))
 }
 
-/// The error with what caused it: gRPC's own text is only "transport error".
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// The error with what caused it, each once: gRPC's own text is only "transport error", others
+/// repeat their cause.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

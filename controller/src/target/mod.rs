@@ -14,7 +14,7 @@ use crate::apply::{RowError, Update};
 use crate::tables::digests::Learned;
 use crate::tables::{Key, Value, smac};
 
-pub(crate) use grpc::chain;
+pub use grpc::error_chain;
 pub use grpc::{GrpcSwitch, GrpcTarget};
 pub use schema::{PipelineConfig, PipelineError, Schema};
 
