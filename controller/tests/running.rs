@@ -129,6 +129,15 @@ impl Running {
         let learned = vec![call(1), call(2), call(3), answer()];
         running.switch.report(Event::Learned(learned)).await;
         running
+            .until(|state| {
+                let endpoints = state
+                    .rows
+                    .keys()
+                    .filter(|key| matches!(key, Key::Endpoint(_)));
+                endpoints.count() == 3
+            })
+            .await;
+        running
     }
 
     /// Waits until the state of the switch is so.
