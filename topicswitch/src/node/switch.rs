@@ -53,11 +53,7 @@ impl SwitchNode {
         let local = listener.local_addr()?;
         let (service, shutdown) = (self.service(), tasks.shutdown());
         tasks.spawn("P4Runtime server", async move {
-            // The streams of controllers would keep a graceful end waiting: they are cut.
-            tokio::select! {
-                () = shutdown.cancelled() => Ok(()),
-                served = serve_tcp(service, listener, std::future::pending()) => Ok(served?),
-            }
+            Ok(serve_tcp(service, listener, shutdown.cancelled_owned()).await?)
         });
         Ok(local)
     }
