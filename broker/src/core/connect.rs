@@ -306,7 +306,7 @@ impl Broker {
             // MQTT-SN 1.2 §6.11.
             State::Active if session.peer == *peer => {
                 session.heard = now;
-                if self.announce_publications(id) {
+                if self.hand_over(id) {
                     self.offloading.gate.push(Reply::Pingresp(peer.clone()));
                 } else {
                     self.transmits.push(peer, &Packet::Pingresp);
@@ -391,6 +391,7 @@ impl Broker {
         };
         session.deferred.clear();
         session.unannounced.clear();
+        session.hand_over.clear();
         for (alias, index) in std::mem::take(&mut session.publications) {
             if session.peer.is_direct() {
                 let key = PublicationKey {

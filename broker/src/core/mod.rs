@@ -325,7 +325,7 @@ impl Broker {
                     return;
                 };
                 self.transmits.push(&session.peer, &Packet::Regack(regack));
-                self.topic_id_known(id, topic, regack.topic_id);
+                self.topic_id_registered(id, topic, regack.topic_id);
             }
             Reply::Suback(id, suback, filter) => {
                 let Some(session) = self.sessions.get(id).filter(|s| s.is_active()) else {

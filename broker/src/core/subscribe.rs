@@ -25,7 +25,7 @@ impl Broker {
                 };
                 // Held until the data plane knows the publication: else the first messages would
                 // take the longer path and arrive after those behind them.
-                self.announce_publications(id);
+                self.hand_over(id);
                 self.offloading.gate.push(Reply::Regack(id, regack, index));
                 return;
             }
@@ -113,6 +113,34 @@ impl Broker {
         !unannounced.is_empty()
     }
 
+    /// The client waits for an answer that the caller holds at the gate: what was to be kept from
+    /// the data plane until then may enter it. False if there is nothing.
+    pub(super) fn hand_over(&mut self, id: SessionId) -> bool {
+        let mut any = self.announce_publications(id);
+        if let Some(session) = self.sessions.get_mut(id) {
+            for index in std::mem::take(&mut session.hand_over) {
+                self.offloading.mark(index);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The client has learned the topic id from the REGACK that goes out now.
+    pub(super) fn topic_id_registered(&mut self, id: SessionId, index: TopicIndex, topic_id: u16) {
+        let waits = self.topics.get(index).is_some_and(|topic| {
+            let subscriber = topic.subscribers.get(&id);
+            subscriber.is_some_and(|subscriber| subscriber.alias.is_none())
+        });
+        if waits
+            && self.offloading.enabled()
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.hand_over.push(index);
+        }
+        self.topic_id_known(id, index, topic_id);
+    }
+
     /// The client knows that this topic id means the topic.
     pub(super) fn topic_id_known(&mut self, id: SessionId, index: TopicIndex, topic_id: u16) {
         let Some(session) = self.sessions.get_mut(id) else {
@@ -138,7 +166,7 @@ impl Broker {
                     msg_id,
                     return_code: ReturnCode::Accepted,
                 };
-                self.announce_publications(id);
+                self.hand_over(id);
                 self.offloading.gate.push(Reply::Suback(id, suback, filter));
             }
             Err(return_code) => {
@@ -311,7 +339,7 @@ impl Broker {
         if let Ok(filter) = self.filter_of(&request.topic) {
             self.unsubscribe(id, &filter);
         }
-        self.announce_publications(id);
+        self.hand_over(id);
         self.offloading
             .gate
             .push(Reply::Unsuback(id, request.msg_id));

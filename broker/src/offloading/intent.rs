@@ -158,7 +158,10 @@ impl Offloading {
             let Some(session) = sessions.get_mut(id) else {
                 continue;
             };
-            let eligible = self.eligible(session, subscriber);
+            let eligible = match session.hand_over.contains(&index) {
+                true => Err(Unserved::Queued),
+                false => self.eligible(session, subscriber),
+            };
             let alias = subscriber.alias.filter(|_| eligible.is_ok());
             let serve_q1 = alias.is_some()
                 && subscriber.granted == Qos::Zero

@@ -80,6 +80,10 @@ pub(crate) struct Session {
     pub(crate) publications: BTreeMap<Alias, TopicIndex>,
     /// Those of them that the data plane does not know of yet.
     pub(crate) unannounced: Vec<Alias>,
+    /// Topics that it is subscribed to and whose id it has learned from its own REGISTER. It may be
+    /// publishing there at this moment, so the data plane serves it only from the next answer on
+    /// that it waits for: else the later of its messages would reach it before the earlier ones.
+    pub(crate) hand_over: Vec<TopicIndex>,
     pub(crate) outbox: Outbox,
     /// MsgIds of QoS 2 messages that were passed on and not yet released.
     pub(crate) received: BTreeSet<MsgId>,
@@ -112,6 +116,7 @@ impl Session {
             topics: BTreeSet::new(),
             publications: BTreeMap::new(),
             unannounced: Vec::new(),
+            hand_over: Vec::new(),
             outbox: Outbox::default(),
             received: BTreeSet::new(),
             last_msg_id: 0,

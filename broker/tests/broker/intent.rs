@@ -268,3 +268,17 @@ fn who_asks_for_less_is_served_qos_1_when_what_waits_at_qos_1_is_through() {
     assert_eq!(topic(&world, "t/1").served_q1, sessions(&[2, 3]));
     assert!(topic(&world, "t/1").ack_q1);
 }
+
+#[test]
+fn a_wildcard_subscriber_that_registers_the_topic_itself_is_served_from_the_next_answer_on() {
+    let mut world = World::offloading(offloading());
+    world.reachable([1]);
+    world.connect(at(1), "p");
+    world.subscribe(at(1), name("t/+"), Qos::Zero);
+    world.register(at(1), "t/1");
+    // It may be publishing by now, and its own messages must come back in their order.
+    assert!(topic(&world, "t/1").served_q0.is_empty());
+    assert!(topic(&world, "t/1").copy_q0);
+    world.send(at(1), &pingreq(""));
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[1]));
+}
