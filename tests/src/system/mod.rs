@@ -178,15 +178,30 @@ impl System {
             return;
         }
         let grants = self.broker.stats().await.expect("the broker runs").grants;
+        // One grant may have been under way; the next one says that the lease is running.
+        self.until_installed_and(grants + 2).await;
+    }
+
+    /// Waits until the switch holds what the broker wants. Nothing to wait for where there is no
+    /// switch.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub async fn until_installed(&self) {
+        if self.kind != Kind::BrokerAlone {
+            self.until_installed_and(0).await;
+        }
+    }
+
+    async fn until_installed_and(&self, grants: u64) {
         let deadline = tokio::time::Instant::now() + DEADLINE;
-        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        let mut tick = tokio::time::interval(Duration::from_millis(1));
         loop {
             tick.tick().await;
             let look = |broker: &broker::Broker| (broker.status(), broker.stats().grants);
             let (status, now) = self.broker.look(look).await.expect("the broker runs");
             let installed = status.controller.is_some() && status.installed == status.revision;
-            // One grant may have been under way; the next one says that the lease is running.
-            if installed && now >= grants + 2 {
+            if installed && now >= grants {
                 return;
             }
             assert!(

@@ -152,9 +152,36 @@ impl Workload {
                 Op::Sleep { .. } => State::Asleep,
                 _ => *state,
             };
-            ops.push(op);
+            ops.extend(first_alone(op));
         }
         Workload { clients, ops }
+    }
+}
+
+/// A burst, its first message as a step of its own.
+///
+/// A first message may move a subscriber from the software path to the data plane (a wildcard's
+/// subscriber learns the topic id with it). What is published while that happens may overtake what
+/// is still on the software path: the bounded hand-over, whose order is not kept yet.
+fn first_alone(op: Op) -> Vec<Op> {
+    match op {
+        Op::Publish {
+            client,
+            topic,
+            qos,
+            retain,
+            count,
+        } if count > 1 => {
+            let burst = |count| Op::Publish {
+                client,
+                topic: topic.clone(),
+                qos,
+                retain,
+                count,
+            };
+            vec![burst(1), burst(count - 1)]
+        }
+        op => vec![op],
     }
 }
 

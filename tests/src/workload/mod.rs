@@ -2,7 +2,7 @@
 //!
 //! Each step ends in quiescence, so that what a step causes is known to be complete: every client
 //! asks PINGREQ until a whole round brings nothing but answers. A PINGREQ and its answer take the
-//! path of the messages before them.
+//! path of the messages before them. Then the switch is given the time to hold what the broker wants.
 
 use std::collections::BTreeMap;
 
@@ -93,6 +93,7 @@ pub async fn run(workload: &Workload, kind: Kind) -> (Vec<Observation>, Load) {
     for op in &workload.ops {
         let answers = step(&mut slots, op).await;
         come_to_rest(&mut slots, op.client()).await;
+        system.until_installed().await;
         observations.push(observe(&mut slots, op, answers));
     }
     let stats = system.broker.stats().await.expect("the broker runs");
