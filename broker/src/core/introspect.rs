@@ -234,7 +234,7 @@ impl Broker {
                         alias: subscriber.alias.map(|a| contract_alias(a).to_string()),
                         served_q0: serves(&id, false),
                         served_q1: serves(&id, true),
-                        unserved: self.offloading.eligible(session, subscriber).err(),
+                        unserved: self.offloading.eligible(index, session, subscriber).err(),
                     })
                 })
                 .collect(),

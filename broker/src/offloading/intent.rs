@@ -37,6 +37,7 @@ impl Offloading {
     /// Whether the data plane can serve the session on a topic, else why not.
     pub(crate) fn eligible(
         &self,
+        index: TopicIndex,
         session: &Session,
         subscriber: &Subscriber,
     ) -> Result<(), Unserved> {
@@ -55,6 +56,8 @@ impl Offloading {
             Err(Unserved::Refused)
         } else if !self.is_reachable(ip) {
             Err(Unserved::Unreachable)
+        } else if session.hand_over.contains(&index) {
+            Err(Unserved::Queued)
         } else if !subscriber.served.current().q0 && !session.outbox.is_empty() {
             // A newer message must not overtake those that wait. A session that is served already
             // stays so: what it gets at QoS 0 no longer waits in its outbox (see `deliver`).
@@ -158,10 +161,7 @@ impl Offloading {
             let Some(session) = sessions.get_mut(id) else {
                 continue;
             };
-            let eligible = match session.hand_over.contains(&index) {
-                true => Err(Unserved::Queued),
-                false => self.eligible(session, subscriber),
-            };
+            let eligible = self.eligible(index, session, subscriber);
             let alias = subscriber.alias.filter(|_| eligible.is_ok());
             let serve_q1 = alias.is_some()
                 && subscriber.granted == Qos::Zero
