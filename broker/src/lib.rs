@@ -8,7 +8,7 @@
 //! ```
 //! use std::time::Instant;
 //! let mut broker = broker::Broker::new(broker::Config::default(), Instant::now())?;
-//! broker.handle_datagram(Instant::now(), "10.0.0.1:4000".parse()?, &[0x03, 0x01, 0x00]);
+//! broker.handle_datagram(Instant::now(), "10.0.0.1:4000".parse::<std::net::SocketAddr>()?, &[0x03, 0x01, 0x00]);
 //! let answer = broker.poll_transmit().ok_or("no GWINFO")?;
 //! assert_eq!(answer.bytes, [0x03, 0x02, 0x01]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -48,4 +48,4 @@ pub use crate::core::{Broker, SessionInfo, Status, SubscriberInfo, TopicInfo};
 pub use crate::offloading::intent::Unserved;
 pub use crate::session::State;
 pub use crate::stats::Stats;
-pub use crate::transmit::{Peer, Transmit};
+pub use crate::transmit::{Peer, Source, Transmit, Via};

@@ -112,7 +112,7 @@ impl Broker {
                             range
                         }
                     };
-                    self.transmits.push_written(session.peer.address, range);
+                    self.transmits.push_written(&session.peer, range);
                 }
                 _ => waiting.push((id, delivered)),
             }

@@ -32,7 +32,7 @@ use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
 use crate::timers::Timers;
 use crate::topics::Topics;
-use crate::transmit::{Peer, Transmit, Transmits};
+use crate::transmit::{Peer, Source, Transmit, Transmits, Via};
 
 /// An MQTT-SN 1.2 server.
 ///
@@ -122,13 +122,24 @@ impl Broker {
     }
 
     /// Takes one datagram as it came from the network.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_datagram<'a>(
+        &mut self,
+        now: Instant,
+        from: impl Into<Source<'a>>,
+        datagram: &[u8],
+    ) {
+        let from = from.into();
         match Frame::decode(datagram).and_then(|frame| Ok((frame, frame.packet()?))) {
             Ok((frame, packet)) => {
                 self.stats.count_received(packet.msg_type());
-                let tag = self.trusted_tag(&frame);
+                let tag = match from.via {
+                    Via::Udp => self.trusted_tag(&frame),
+                    // The data plane cannot read, or write, what is encrypted.
+                    Via::Dtls => None,
+                };
                 let peer = Peer {
-                    address: from,
+                    via: from.via,
+                    address: from.address,
                     encapsulation: match tag {
                         // The data plane put it there; the publisher is spoken to directly.
                         Some(_) => Box::default(),
@@ -142,7 +153,7 @@ impl Broker {
                 }
             }
             Err(error) => {
-                tracing::debug!(%from, %error, octets = datagram.len(), "malformed datagram");
+                tracing::debug!(from = %from.address, %error, octets = datagram.len(), "malformed datagram");
                 self.stats.count_malformed(&error);
             }
         }
