@@ -1,10 +1,14 @@
 //! What an operator may set.
 
+mod advertise;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
+
+pub use advertise::AdvertiseConfig;
 
 /// Configuration of one broker. Durations are in seconds or milliseconds as their names say.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -40,6 +44,8 @@ pub struct Config {
     pub max_retained: usize,
     /// Predefined topic ids and their names, the same for every client. Default none.
     pub predefined_topics: BTreeMap<u16, String>,
+    /// How clients find this gateway. Default: they know, or ask by unicast.
+    pub advertise: AdvertiseConfig,
     /// Work given to the network. Default: disabled.
     pub offload: OffloadConfig,
 }
@@ -83,6 +89,7 @@ impl Default for Config {
             max_queued_octets: 1 << 20,
             max_retained: 100_000,
             predefined_topics: BTreeMap::new(),
+            advertise: AdvertiseConfig::default(),
             offload: OffloadConfig::default(),
         }
     }
@@ -114,6 +121,17 @@ pub enum ConfigError {
     /// A duration that no protocol needs and that arithmetic on clocks may not survive.
     #[error("{0} is longer than a day")]
     LongDuration(&'static str),
+    /// What would turn something off that has to be on.
+    #[error("{0} is 0; it must be at least 1")]
+    Zero(&'static str),
+    /// ADVERTISE to an address that is no group.
+    #[error(
+        "advertise.group is {0}; it must be a multicast address with a port, such as 225.1.1.1:1883"
+    )]
+    AdvertiseGroup(SocketAddr),
+    /// ADVERTISE without rest.
+    #[error("advertise.interval_s is 0; MQTT-SN 1.2 §7.2 advises more than 900")]
+    AdvertiseInterval,
     /// A predefined topic has no valid name.
     #[error("predefined topic {id} is named {name:?}: {why}")]
     PredefinedName {
@@ -162,6 +180,7 @@ impl Config {
                 return Err(ConfigError::LongDuration(name));
             }
         }
+        self.advertise.check()?;
         if self.max_topics < self.predefined_topics.len() {
             return Err(ConfigError::MaxTopics(self.max_topics));
         }

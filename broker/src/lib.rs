@@ -34,6 +34,7 @@ pub mod core;
 pub mod driver;
 mod levels;
 mod offloading;
+mod rate;
 mod retained;
 mod session;
 mod stats;
@@ -43,7 +44,7 @@ mod topics;
 mod transmit;
 
 pub use crate::access::{Access, AllowAll};
-pub use crate::config::{Config, ConfigError, OffloadConfig};
+pub use crate::config::{AdvertiseConfig, Config, ConfigError, OffloadConfig};
 pub use crate::core::{Broker, SessionInfo, Status, SubscriberInfo, TopicInfo};
 pub use crate::offloading::intent::Unserved;
 pub use crate::session::State;

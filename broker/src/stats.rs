@@ -39,6 +39,8 @@ pub struct Stats {
     pub invalid_topic: u64,
     /// Messages from peers without a session that need one.
     pub without_session: u64,
+    /// SEARCHGW left unanswered because there were too many.
+    pub searches_dropped: u64,
     /// Messages that only a gateway sends.
     pub unexpected: u64,
     /// Sessions that ended because nothing was heard.

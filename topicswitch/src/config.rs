@@ -272,7 +272,15 @@ mod tests {
 
         // Every key is there: the known keys that serde names for an unknown one, part by part.
         let file: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
-        for path in ["", "log", "broker", "broker/offload", "controller", "sim"] {
+        for path in [
+            "",
+            "log",
+            "broker",
+            "broker/advertise",
+            "broker/offload",
+            "controller",
+            "sim",
+        ] {
             let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
             let part = parts.iter().fold(&file, |value, part| &value[*part]);
             let inner = "no_such_key_at_all: 1".to_owned();

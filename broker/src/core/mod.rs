@@ -3,6 +3,7 @@
 
 mod connect;
 mod deliver;
+mod discovery;
 mod expire;
 mod introspect;
 mod network;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mqttsn::packet::{GwInfo, Puback};
+use mqttsn::packet::Puback;
 use mqttsn::{Alias, Frame, MsgId, Packet, Qos, ReturnCode, Tag};
 use offload::{FromBroker, SessionId, TopicIndex};
 
@@ -51,6 +52,7 @@ pub struct Broker {
     timers: Timers,
     transmits: Transmits,
     offloading: Offloading,
+    discovery: discovery::Discovery,
     stats: Stats,
     /// Recipients for whom a message must wait; kept for its memory only.
     waiting: Vec<(SessionId, Qos)>,
@@ -94,6 +96,7 @@ impl Broker {
             timers: Timers::default(),
             transmits: Transmits::default(),
             offloading: Offloading::new(config.offload.clone(), now),
+            discovery: discovery::Discovery::new(&config.advertise, now),
             stats: Stats::default(),
             waiting: Vec::new(),
             config,
@@ -173,12 +176,7 @@ impl Broker {
 
     fn on_packet(&mut self, now: Instant, peer: &Peer, packet: &Packet<'_>) {
         match packet {
-            // MQTT-SN 1.2 §6.1: a gateway answers without GwAdd.
-            Packet::SearchGw(_) => {
-                let gw_id = self.config.gateway_id;
-                let answer = Packet::GwInfo(GwInfo { gw_id, gw_add: &[] });
-                self.transmits.push(peer, &answer);
-            }
+            Packet::SearchGw(_) => self.on_search_gw(now, peer),
             Packet::Connect(connect) => self.on_connect(now, peer, connect),
             Packet::WillTopic(topic) => self.on_will_topic(now, peer, topic.as_ref()),
             Packet::WillMsg(message) => self.on_will_msg(now, peer, message),
@@ -264,6 +262,7 @@ impl Broker {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.advertise(now);
         self.expire(now);
         self.settle(now);
     }
@@ -274,6 +273,7 @@ impl Broker {
             self.timers.next(),
             self.dialogues.next_deadline(),
             self.offloading.next_deadline(),
+            self.discovery.next_deadline(),
         ]
         .into_iter()
         .flatten()

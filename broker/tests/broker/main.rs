@@ -9,6 +9,7 @@
 )]
 
 mod connect;
+mod discovery;
 mod driver;
 mod equivalence;
 mod forwarder;
