@@ -1,6 +1,5 @@
 //! Datagrams on their way out, in a buffer that is used again and again.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -78,22 +77,101 @@ pub struct Transmit<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The datagrams not yet taken. Several may share their bytes.
+/// A datagram in the buffer of its [`Transmits`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// What to send it over.
+    pub(crate) via: Via,
+    /// Where to.
+    pub(crate) to: SocketAddr,
+    start: usize,
+    end: usize,
+}
+
+impl Entry {
+    /// Where its bytes are.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// The datagrams not yet taken, in their order. Several may share their bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Transmits {
     buffer: Vec<u8>,
-    queue: VecDeque<(Via, SocketAddr, Range<usize>)>,
+    entries: Vec<Entry>,
+    /// How many of the entries [`Transmits::pop`] has taken.
+    popped: usize,
 }
 
 impl Transmits {
     /// Takes the oldest datagram.
     pub(crate) fn pop(&mut self) -> Option<Transmit<'_>> {
-        let (via, to, range) = self.queue.pop_front()?;
+        let Some(&entry) = self.entries.get(self.popped) else {
+            self.clear();
+            return None;
+        };
+        self.popped += 1;
         Some(Transmit {
-            via,
-            to,
-            bytes: &self.buffer[range],
+            via: entry.via,
+            to: entry.to,
+            bytes: &self.buffer[entry.range()],
         })
+    }
+
+    /// The datagrams not yet taken.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries[self.popped..]
+    }
+
+    /// What the entries' ranges are of.
+    pub(crate) fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Number of datagrams not yet taken.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.popped
+    }
+
+    /// Whether all datagrams are taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets what was not taken. The memory is kept, as far as it is of ordinary size.
+    pub(crate) fn clear(&mut self) {
+        const ORDINARY: usize = 1 << 20;
+        self.popped = 0;
+        self.buffer.clear();
+        self.entries.clear();
+        if self.buffer.capacity() > 4 * ORDINARY {
+            self.buffer.shrink_to(ORDINARY);
+        }
+        if self.entries.capacity() > ORDINARY / 16 {
+            self.entries.shrink_to(ORDINARY / 64);
+        }
+    }
+
+    /// Queues a datagram of another queue. `copied` is where the caller keeps what of `from` is here
+    /// already, so that bytes shared there are shared here; it starts as the default.
+    pub(crate) fn append(&mut self, from: &Transmits, entry: &Entry, copied: &mut Copied) {
+        if self.is_empty() {
+            self.clear();
+            *copied = Copied::default();
+        }
+        if copied.length == 0 || copied.from != entry.start || copied.length != entry.range().len()
+        {
+            copied.from = entry.start;
+            copied.to = self.buffer.len();
+            copied.length = entry.range().len();
+            self.buffer.extend_from_slice(&from.buffer[entry.range()]);
+        }
+        self.entries.push(Entry {
+            start: copied.to,
+            end: copied.to + copied.length,
+            ..*entry
+        });
     }
 
     /// Queues one message.
@@ -105,7 +183,12 @@ impl Transmits {
     /// Queues what [`Transmits::write`] wrote.
     pub(crate) fn push_written(&mut self, to: &Peer, range: Range<usize>) {
         if !range.is_empty() {
-            self.queue.push_back((to.via, to.address, range));
+            self.entries.push(Entry {
+                via: to.via,
+                to: to.address,
+                start: range.start,
+                end: range.end,
+            });
         }
     }
 
@@ -114,8 +197,8 @@ impl Transmits {
     /// The range is empty when the message is longer than its Length field can say; that can only
     /// be a message taken from another message of that length, so nobody could have received it.
     pub(crate) fn write(&mut self, encapsulation: &[u8], packet: &Packet<'_>) -> Range<usize> {
-        if self.queue.is_empty() {
-            self.buffer.clear();
+        if self.is_empty() {
+            self.clear();
         }
         let start = self.buffer.len();
         self.buffer.extend_from_slice(encapsulation);
@@ -130,4 +213,12 @@ impl Transmits {
         }
         start..self.buffer.len()
     }
+}
+
+/// The last bytes that [`Transmits::append`] took from the other queue, and where they are now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Copied {
+    from: usize,
+    to: usize,
+    length: usize,
 }

@@ -285,6 +285,11 @@ impl Broker {
         self.transmits.pop()
     }
 
+    /// All datagrams to send, for a driver that takes them at once.
+    pub(crate) fn transmits(&mut self) -> &mut Transmits {
+        &mut self.transmits
+    }
+
     /// The next message for the controller.
     pub fn poll_offload(&mut self) -> Option<FromBroker> {
         self.offloading.poll()

@@ -1,12 +1,11 @@
 //! Questions from other tasks.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
 
+use super::io::IoStats;
+use super::shared::Shared;
 use crate::core::{Broker, SessionInfo, Status, TopicInfo};
 use crate::stats::Stats;
-
-/// Something to look up in the broker, between two datagrams.
-pub(super) type Question = Box<dyn FnOnce(&Broker) + Send>;
 
 /// The broker no longer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,15 +15,15 @@ pub struct Gone;
 /// Looks into a running broker.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    questions: mpsc::Sender<Question>,
+    shared: Arc<Shared>,
 }
 
 impl Handle {
-    pub(super) fn new(questions: mpsc::Sender<Question>) -> Self {
-        Handle { questions }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Handle { shared }
     }
 
-    /// What `look` finds. It runs in the broker's task: let it be short.
+    /// What `look` finds, between two batches of datagrams. They wait meanwhile: let it be short.
     ///
     /// # Errors
     /// When the broker has stopped.
@@ -32,13 +31,12 @@ impl Handle {
         &self,
         look: impl FnOnce(&Broker) -> T + Send + 'static,
     ) -> Result<T, Gone> {
-        let (answer, found) = oneshot::channel();
-        let question: Question = Box::new(move |broker| {
-            // Whoever asked may have gone meanwhile.
-            let _ = answer.send(look(broker));
-        });
-        self.questions.send(question).await.map_err(|_| Gone)?;
-        found.await.map_err(|_| Gone)
+        self.shared.look(look).ok_or(Gone)
+    }
+
+    /// What the driver has counted.
+    pub fn io(&self) -> IoStats {
+        self.shared.ways.counters.read()
     }
 
     /// The broker as a whole.

@@ -1,31 +1,41 @@
-//! The broker on a socket: reads, the clock, the link to a controller, and questions of operators.
+//! The broker on the network: sockets, the clock, the link to a controller, and questions of operators.
+//!
+//! The core is one state behind one lock. Whoever brings it something (a datagram, a moment, a word of
+//! the controller) locks it, lets it decide, and then sends what it said, outside the lock and without
+//! handing it to another thread (see `lanes`).
 
 mod handle;
+mod ingress;
+mod io;
+mod lanes;
+mod shared;
 mod socket;
+mod timer;
+mod ways;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use offload::{BrokerEnd, FromController};
+use offload::BrokerEnd;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use handle::Question;
 pub use handle::{Gone, Handle};
+pub use ingress::Ingress;
+pub use io::IoStats;
 pub use socket::{ChannelSocket, DatagramSocket};
+pub use ways::Outbound;
 
 use crate::core::Broker;
+use crate::transmit::Source;
+use shared::Shared;
+use ways::Way;
 
 /// The longest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
-
-/// Datagrams or messages taken in a row before the other sources get their turn.
-const BATCH: usize = 64;
-
-/// Questions that may wait.
-const QUESTIONS: usize = 32;
 
 /// Why the driver gave up.
 #[derive(Debug, thiserror::Error)]
@@ -36,25 +46,24 @@ pub enum DriverError {
         /// The socket's own address.
         local: String,
         /// What the system said.
-        source: io::Error,
+        source: std::io::Error,
     },
+    /// A thread could not be started.
+    #[error("cannot start a thread of the broker: {0}")]
+    Thread(std::io::Error),
 }
 
 /// A broker around which a socket and a clock are put.
 #[derive(Debug)]
 pub struct Driver<S> {
-    broker: Broker,
-    socket: S,
+    shared: Arc<Shared>,
+    socket: Arc<S>,
     links: mpsc::Receiver<BrokerEnd>,
-    /// False once no controller can come any more.
-    links_open: bool,
-    link: Option<BrokerEnd>,
-    questions: mpsc::Receiver<Question>,
 }
 
-impl<S: DatagramSocket> Driver<S> {
+impl<S: DatagramSocket + 'static> Driver<S> {
     /// Puts the socket around the broker. Each `BrokerEnd` that comes from `links` replaces the
-    /// controller before. The handle answers questions while [`Driver::run`] runs.
+    /// controller before. The handle answers questions until [`Driver::run`] ends.
     pub fn new(mut broker: Broker, socket: S, links: mpsc::Receiver<BrokerEnd>) -> (Self, Handle) {
         if broker.intent().services.is_empty()
             && let Ok(local) = socket.local_addr()
@@ -68,147 +77,163 @@ impl<S: DatagramSocket> Driver<S> {
                  clients write to under offload.services"
             );
         }
-        let (ask, questions) = mpsc::channel(QUESTIONS);
+        let socket = Arc::new(socket);
+        let shared = Shared::new(broker, 1);
+        let outbound = Arc::new(SocketOutbound(Arc::clone(&socket)));
+        shared.ways.set_udp(Way::Outbound(outbound));
         let driver = Driver {
-            broker,
+            shared: Arc::clone(&shared),
             socket,
             links,
-            links_open: true,
-            link: None,
-            questions,
         };
-        (driver, Handle::new(ask))
+        (driver, Handle::new(shared))
+    }
+
+    /// Where another transport puts in what it receives.
+    pub fn ingress(&self) -> Ingress {
+        Ingress::new(Arc::clone(&self.shared))
+    }
+
+    /// What is for clients behind DTLS leaves by `outbound`. The first one set stays; false for those
+    /// after it.
+    pub fn set_dtls(&self, outbound: Arc<dyn Outbound>) -> bool {
+        self.shared.ways.set_dtls(outbound)
     }
 
     /// Serves until `shutdown` is cancelled; then tells the connected clients and returns.
     ///
     /// # Errors
     /// When the socket cannot be read any more.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), DriverError> {
-        let mut buffer = vec![0; MAX_DATAGRAM];
-        loop {
-            self.flush().await;
-            let deadline = self
-                .broker
-                .next_deadline()
-                .map(tokio::time::Instant::from_std);
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), DriverError> {
+        let Driver {
+            shared,
+            socket,
+            links,
+        } = self;
+        let _clock = Clock::start(&shared)?;
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = receive(&shared, &*socket) => ended,
+            never = follow_links(&shared, links) => match never {},
+        };
+        shared.stop();
+        ended
+    }
+}
+
+/// The clock's thread; ends with this value.
+struct Clock {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Clock {
+    fn start(shared: &Arc<Shared>) -> Result<Self, DriverError> {
+        let timed = Arc::clone(shared);
+        let thread = std::thread::Builder::new()
+            .name("broker clock".into())
+            .spawn(move || timed.timer.run(&timed))
+            .map_err(DriverError::Thread)?;
+        Ok(Clock {
+            shared: Arc::clone(shared),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.shared.timer.stop();
+        if let Some(thread) = self.thread.take() {
+            // It waits for nothing but the core's lock. A panic in there has poisoned the core.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A socket as a way out.
+struct SocketOutbound<S>(Arc<S>);
+
+impl<S: DatagramSocket> Outbound for SocketOutbound<S> {
+    fn send(&self, to: SocketAddr, datagram: &[u8]) {
+        if let Err(error) = self.0.send_to(datagram, to) {
+            // As a lost datagram: MQTT-SN's retransmissions make up for it where it matters.
+            tracing::debug!(%to, %error, "datagram not sent");
+        }
+    }
+}
+
+/// Takes what the socket brings, until that fails for good.
+async fn receive(shared: &Shared, socket: &impl DatagramSocket) -> Result<(), DriverError> {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, from)) => {
+                let datagram = (Source::from(from), &buffer[..length]);
+                shared.handle(std::iter::once(datagram));
+            }
+            Err(error) if is_passing(&error) => {
+                tracing::debug!(%error, "a datagram of before did not arrive");
+            }
+            Err(source) => {
+                let local = socket.local_addr();
+                return Err(DriverError::Receive {
+                    local: local.map_or_else(|_| "?".to_owned(), |local| local.to_string()),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// Passes the controllers' words to the core, one controller after the other.
+async fn follow_links(
+    shared: &Shared,
+    mut links: mpsc::Receiver<BrokerEnd>,
+) -> std::convert::Infallible {
+    let mut next = links.recv().await;
+    loop {
+        let Some(BrokerEnd { tx, mut rx }) = next else {
+            // No controller can come any more.
+            return std::future::pending().await;
+        };
+        let Some(number) = shared.act(|core, now| core.link_up(now, tx)) else {
+            return std::future::pending().await;
+        };
+        next = loop {
             tokio::select! {
-                () = shutdown.cancelled() => {
-                    self.broker.shut_down();
-                    self.flush().await;
-                    return Ok(());
-                }
-                received = self.socket.recv_from(&mut buffer) => {
-                    self.on_received(received, &mut buffer).await?;
-                }
-                () = sleep_until(deadline) => self.broker.handle_timeout(Instant::now()),
-                message = next_message(&mut self.link) => self.on_message(message),
-                link = self.links.recv(), if self.links_open => match link {
-                    Some(link) => {
-                        self.link = Some(link);
-                        self.broker.link_up(Instant::now());
-                    }
-                    None => self.links_open = false,
-                },
-                Some(question) = self.questions.recv() => question(&self.broker),
-            }
-        }
-    }
-
-    /// Sends all that the broker has to say.
-    async fn flush(&mut self) {
-        while let Some(message) = self.broker.poll_offload() {
-            let gone = match &self.link {
-                Some(link) => link.tx.send(message).is_err(),
-                None => true,
-            };
-            if gone && self.link.take().is_some() {
-                self.broker.link_down(Instant::now());
-            }
-        }
-        while let Some(transmit) = self.broker.poll_transmit() {
-            if let Err(error) = self.socket.send_to(transmit.bytes, transmit.to).await {
-                // As a lost datagram: MQTT-SN's retransmissions make up for it where it matters.
-                tracing::debug!(to = %transmit.to, %error, "datagram not sent");
-            }
-        }
-    }
-
-    /// Takes the datagram, and those that are there already.
-    async fn on_received(
-        &mut self,
-        mut received: io::Result<(usize, SocketAddr)>,
-        buffer: &mut [u8],
-    ) -> Result<(), DriverError> {
-        let now = Instant::now();
-        for _ in 0..BATCH {
-            match received {
-                Ok((length, from)) => {
-                    self.broker.handle_datagram(now, from, &buffer[..length]);
-                    self.flush().await;
-                }
-                Err(error) if is_passing(&error) => {
-                    tracing::debug!(%error, "a datagram of before did not arrive");
-                }
-                Err(source) => {
-                    let local = self.socket.local_addr();
-                    return Err(DriverError::Receive {
-                        local: local.map_or_else(|_| "?".to_owned(), |local| local.to_string()),
-                        source,
+                message = rx.recv() => {
+                    let linked = shared.act(|core, now| match message {
+                        Some(message) if core.is_linked(number) => {
+                            core.broker.handle_offload(now, message);
+                        }
+                        Some(_) => {}
+                        None => core.link_down(now, number),
                     });
+                    let linked = linked.and_then(|()| shared.act(|core, _| core.is_linked(number)));
+                    if linked != Some(true) {
+                        break links.recv().await;
+                    }
                 }
+                Some(link) = links.recv() => break Some(link),
             }
-            received = match self.socket.try_recv_from(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                received => received,
-            };
-        }
-        // The last one was read but not taken yet.
-        if let Ok((length, from)) = received {
-            self.broker.handle_datagram(now, from, &buffer[..length]);
-        }
-        Ok(())
-    }
-
-    fn on_message(&mut self, message: Option<FromController>) {
-        let now = Instant::now();
-        match message {
-            Some(message) => self.broker.handle_offload(now, message),
-            None => {
-                self.link = None;
-                self.broker.link_down(now);
-            }
-        }
+        };
     }
 }
 
 /// Errors that say something about one datagram or one peer, not about the socket: ICMP errors are
 /// reported on the next read.
-fn is_passing(error: &io::Error) -> bool {
+fn is_passing(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::WouldBlock
-            | io::ErrorKind::OutOfMemory
+        std::io::ErrorKind::ConnectionRefused
+            | std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::HostUnreachable
+            | std::io::ErrorKind::NetworkUnreachable
+            | std::io::ErrorKind::NetworkDown
+            | std::io::ErrorKind::PermissionDenied
+            | std::io::ErrorKind::Interrupted
+            | std::io::ErrorKind::WouldBlock
+            | std::io::ErrorKind::OutOfMemory
     )
-}
-
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_message(link: &mut Option<BrokerEnd>) -> Option<FromController> {
-    match link {
-        Some(link) => link.rx.recv().await,
-        None => std::future::pending().await,
-    }
 }

@@ -21,12 +21,11 @@ pub trait DatagramSocket: Send + Sync {
     /// As the system says, and `WouldBlock`.
     fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
 
-    /// Sends a datagram.
-    fn send_to(
-        &self,
-        datagram: &[u8],
-        to: SocketAddr,
-    ) -> impl Future<Output = io::Result<()>> + Send;
+    /// Sends a datagram without waiting.
+    ///
+    /// # Errors
+    /// As the system says, and `WouldBlock` where there is no room. The datagram is lost then.
+    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()>;
 
     /// The socket's own address.
     ///
@@ -44,8 +43,8 @@ impl DatagramSocket for UdpSocket {
         UdpSocket::try_recv_from(self, buffer)
     }
 
-    async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        UdpSocket::send_to(self, datagram, to).await.map(|_| ())
+    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        UdpSocket::try_send_to(self, datagram, to).map(|_| ())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -104,7 +103,7 @@ impl DatagramSocket for ChannelSocket {
         Ok(copy(buffer, from, &datagram))
     }
 
-    async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
         self.to_network
             .try_send((to, datagram.to_vec()))
             .map_err(|error| io::Error::new(io::ErrorKind::WouldBlock, error.to_string()))

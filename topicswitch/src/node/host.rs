@@ -1,6 +1,5 @@
 //! The broker's socket where the broker lives in the same process as its switch.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 
@@ -57,21 +56,15 @@ impl DatagramSocket for HostSocket {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn send_to(
-        &self,
-        datagram: &[u8],
-        to: SocketAddr,
-    ) -> impl Future<Output = io::Result<()>> + Send {
-        let sent =
-            self.host
-                .send_to(to, self.local.port(), datagram)
-                .map_err(|error| match error {
-                    HostError::NotIpv4(_) | HostError::TooLong(_) => {
-                        io::Error::new(io::ErrorKind::InvalidInput, error)
-                    }
-                    HostError::Link(_) => io::Error::new(io::ErrorKind::WouldBlock, error),
-                });
-        std::future::ready(sent)
+    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.host
+            .send_to(to, self.local.port(), datagram)
+            .map_err(|error| match error {
+                HostError::NotIpv4(_) | HostError::TooLong(_) => {
+                    io::Error::new(io::ErrorKind::InvalidInput, error)
+                }
+                HostError::Link(_) => io::Error::new(io::ErrorKind::WouldBlock, error),
+            })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
