@@ -1,0 +1,20 @@
+//! The facts of outside test suites, as tests of our own, in virtual time.
+//!
+//! One directory a suite, one file a concern. Where a suite and the text of MQTT-SN 1.2 disagree the
+//! text wins, and the test names the section. The list of cases is in `docs/conformance*.md`.
+#![allow(
+    unreachable_pub,
+    reason = "a test binary has no outside; `pub` says what the files share"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in the functions its cases share"
+)]
+
+mod emqx;
+#[allow(
+    dead_code,
+    reason = "the broker's own tests use the rest of it, the data plane above all"
+)]
+#[path = "../broker/world.rs"]
+mod world;
