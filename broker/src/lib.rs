@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod auth;
 mod config;
 pub mod core;
 pub mod driver;
