@@ -27,6 +27,8 @@ pub struct Stats {
     pub dropped_queue_full: u64,
     /// Messages dropped because the client refused or could not be given a topic id.
     pub dropped_no_topic_id: u64,
+    /// Messages dropped because they, or the REGISTER before them, fit no datagram to the client.
+    pub dropped_too_long: u64,
     /// QoS 0 messages dropped because their subscriber was not connected.
     pub dropped_not_connected: u64,
     /// Messages sent again because no answer came.

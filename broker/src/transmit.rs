@@ -1,6 +1,6 @@
 //! Datagrams on their way out, in a buffer that is used again and again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use mqttsn::Packet;
@@ -58,6 +58,17 @@ impl Peer {
             address,
             encapsulation: Box::default(),
         }
+    }
+
+    /// Octets of the longest message that can be sent there in one datagram.
+    pub(crate) fn capacity(&self) -> usize {
+        let datagram: usize = match (self.via, self.address.ip().to_canonical()) {
+            // The lengths that UDP and IP leave, and the plaintext of one record (RFC 6347 §4.1).
+            (Via::Udp, IpAddr::V4(_)) => 65_507,
+            (Via::Udp, IpAddr::V6(_)) => 65_527,
+            (Via::Dtls, _) => 16_384,
+        };
+        datagram.saturating_sub(self.encapsulation.len())
     }
 
     /// Whether the client's own datagrams cross the network: no forwarder in between, no DTLS.

@@ -12,7 +12,7 @@ use super::deliver::Origin;
 use crate::offloading::contract_alias;
 use crate::offloading::gate::Reply;
 use crate::session::State;
-use crate::session::will::{ConnectRequest, Will};
+use crate::session::will::{ConnectRequest, Will, WillData};
 use crate::transmit::Peer;
 
 impl Broker {
@@ -44,7 +44,8 @@ impl Broker {
             keep_alive: connect.duration.into(),
         };
         if !connect.will {
-            self.connect(now, peer, request, None);
+            // MQTT-SN 1.2 §6.3: without Will and without CleanSession the stored will stays.
+            self.connect(now, peer, request, WillData::Kept);
             return;
         }
         if self.dialogues.len() >= self.config.max_sessions {
@@ -64,13 +65,13 @@ impl Broker {
         topic: Option<&WillTopic<'_>>,
     ) {
         let Some(dialogue) = self.dialogues.get_mut(peer) else {
-            self.stats.without_session += 1;
+            self.connack_again(peer, |will| topic.is_none() && will.is_none());
             return;
         };
         let Some(topic) = topic else {
-            // MQTT-SN 1.2 §6.3: an empty WILLTOPIC means that there is no will after all.
+            // MQTT-SN 1.2 §6.3: an empty WILLTOPIC deletes the will.
             if let Some(dialogue) = self.dialogues.finish(peer) {
-                self.connect(now, peer, dialogue.request, None);
+                self.connect(now, peer, dialogue.request, WillData::New(None));
             }
             return;
         };
@@ -95,7 +96,9 @@ impl Broker {
             .get_mut(peer)
             .is_some_and(|d| d.will.is_some());
         if !asked {
-            self.stats.without_session += 1;
+            self.connack_again(peer, |will| {
+                will.is_some_and(|will| *will.payload == *message)
+            });
             return;
         }
         if let Some(dialogue) = self.dialogues.finish(peer) {
@@ -103,7 +106,17 @@ impl Broker {
                 payload: message.into(),
                 ..will
             });
-            self.connect(now, peer, dialogue.request, will);
+            self.connect(now, peer, dialogue.request, WillData::New(will));
+        }
+    }
+
+    /// The last word of a will dialogue that is over: the CONNACK was lost (MQTT-SN 1.2 §6.13).
+    fn connack_again(&mut self, peer: &Peer, said: impl FnOnce(Option<&Will>) -> bool) {
+        match self.sessions.active_at(peer) {
+            Some(session) if session.ready && said(session.will.as_ref()) => self
+                .transmits
+                .push(peer, &Packet::Connack(ReturnCode::Accepted)),
+            _ => self.stats.without_session += 1,
         }
     }
 
@@ -112,7 +125,8 @@ impl Broker {
         client_id: &str,
         topic: &WillTopic<'_>,
     ) -> Result<Will, ReturnCode> {
-        if topic.qos == Qos::MinusOne || mqttsn::topic::validate_name(topic.topic).is_err() {
+        let name = mqttsn::topic::validate_name(topic.topic);
+        if topic.qos == Qos::MinusOne || name.is_err() || self.too_deep(topic.topic) {
             return Err(ReturnCode::NotSupported);
         }
         if !self.access.may_publish(Some(client_id), topic.topic) {
@@ -171,7 +185,7 @@ impl Broker {
     }
 
     /// Sets up the session; CONNACK follows when the data plane has forgotten what was before.
-    fn connect(&mut self, now: Instant, peer: &Peer, request: ConnectRequest, will: Option<Will>) {
+    fn connect(&mut self, now: Instant, peer: &Peer, request: ConnectRequest, will: WillData) {
         self.dialogues.finish(peer);
         self.offloading.gate.forget_disconnect(peer);
         if let Some(other) = self.sessions.at_peer(peer)
@@ -217,8 +231,7 @@ impl Broker {
         session.keep_alive = request.keep_alive;
         session.heard = now;
         session.asked = None;
-        // MQTT-SN 1.2 §6.3: without Will and without CleanSession the stored will stays.
-        if will.is_some() {
+        if let WillData::New(will) = will {
             session.will = will;
         }
         session.outbox.suspend();
@@ -326,7 +339,15 @@ impl Broker {
                 }
                 self.resume(now, id);
             }
-            State::Active | State::Asleep | State::Awake | State::Disconnected => {
+            // MQTT-SN 1.2 §5.4.19: without its ClientId it does not ask for what was buffered, only
+            // whether the gateway is alive. A PINGRESP to one that is awake would say that there is
+            // no more (§5.4.20); it comes in its time.
+            State::Asleep => {
+                session.heard = now;
+                self.transmits.push(peer, &Packet::Pingresp);
+            }
+            State::Awake => session.heard = now,
+            State::Active | State::Disconnected => {
                 self.answer_without_session(peer, &Packet::Pingresp);
             }
         }

@@ -198,6 +198,18 @@ impl Broker {
                 session.outbox.pop();
                 continue;
             };
+            let octets = match subscriber.alias {
+                None => register(0, MsgId(0), &topic.name).encoded_len(),
+                Some(alias) => {
+                    Packet::Publish(publish_qos0(alias, false, &front.payload)).encoded_len()
+                }
+            };
+            if octets > session.peer.capacity() {
+                // MQTT-SN 1.2 §6.10: what is too long is not sent, and nobody is told.
+                session.outbox.pop();
+                self.stats.dropped_too_long += 1;
+                continue;
+            }
             let (msg_id, exchange) = match subscriber.alias {
                 None => {
                     let limit = self.config.max_topic_ids;
@@ -268,13 +280,8 @@ impl Broker {
         match &in_flight.exchange {
             Exchange::Register { topic, topic_id } => {
                 if let Some(topic) = self.topics.get(*topic) {
-                    let register = Register {
-                        topic_id: *topic_id,
-                        msg_id,
-                        topic_name: &topic.name,
-                    };
-                    self.transmits
-                        .push(&session.peer, &Packet::Register(register));
+                    let register = register(*topic_id, msg_id, &topic.name);
+                    self.transmits.push(&session.peer, &register);
                 }
             }
             Exchange::Publish { message, alias } => {
@@ -315,7 +322,15 @@ impl Broker {
             return;
         }
         if in_flight.retries >= self.config.n_retry {
-            self.lose(now, id);
+            match session.state {
+                // MQTT-SN 1.2 §6.14: it may go back to sleep before the PINGRESP. What it did not
+                // acknowledge waits for its next PINGREQ; the sleep timer says when it is lost.
+                State::Awake => {
+                    session.state = State::Asleep;
+                    session.outbox.suspend();
+                }
+                State::Active | State::Asleep | State::Disconnected => self.lose(now, id),
+            }
             return;
         }
         in_flight.retries += 1;
@@ -443,6 +458,14 @@ impl Broker {
             self.pump(now, id);
         }
     }
+}
+
+fn register(topic_id: u16, msg_id: MsgId, topic_name: &str) -> Packet<'_> {
+    Packet::Register(Register {
+        topic_id,
+        msg_id,
+        topic_name,
+    })
 }
 
 fn publish_qos0(alias: Alias, retain: bool, data: &[u8]) -> Publish<'_> {

@@ -121,12 +121,18 @@ impl Outbox {
                 message.sent_as = Some(msg_id);
                 self.push_front(message);
             }
+            // Each time that the client comes back it gets all its retransmissions anew.
             Some(
                 release @ InFlight {
                     exchange: Exchange::Release,
                     ..
                 },
-            ) => self.in_flight = Some(release),
+            ) => {
+                self.in_flight = Some(InFlight {
+                    retries: 0,
+                    ..release
+                });
+            }
             // The REGISTER is sent anew before the message that needs it.
             Some(InFlight {
                 exchange: Exchange::Register { .. },

@@ -23,6 +23,15 @@ pub(crate) struct Will {
     pub(crate) payload: Box<[u8]>,
 }
 
+/// What a CONNECT does to the will that is stored (MQTT-SN 1.2 §6.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WillData {
+    /// Nothing: it did not ask for the dialogue.
+    Kept,
+    /// Takes its place, or deletes it.
+    New(Option<Will>),
+}
+
 /// What a CONNECT asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectRequest {
