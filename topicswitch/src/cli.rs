@@ -47,6 +47,8 @@ pub enum Command {
     Pub(PubArgs),
     /// Subscribe and print what arrives.
     Sub(SubArgs),
+    /// Measure a broker, ours or any other that speaks MQTT-SN 1.2.
+    Bench(BenchArgs),
     /// What a running process does.
     Status(StatusArgs),
     /// Show the main job: offload off, on, and a controller that is killed.
@@ -232,6 +234,79 @@ pub struct SubArgs {
     /// Print topic, QoS and flags before each message.
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+/// `bench`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("pace").args(["rate", "max"])))]
+pub struct BenchArgs {
+    /// The broker.
+    #[arg(
+        long,
+        short,
+        default_value = "127.0.0.1:1884",
+        value_name = "HOST:PORT"
+    )]
+    pub broker: String,
+    /// Clients that publish.
+    #[arg(long, short, default_value_t = 1, value_name = "N")]
+    pub publishers: usize,
+    /// Clients that subscribe.
+    #[arg(long, short, default_value_t = 1, value_name = "N")]
+    pub subscribers: usize,
+    /// Topics: publisher and subscriber number i use topic i modulo this.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub topics: usize,
+    /// Octets of payload, 24 to 1400.
+    #[arg(long, default_value_t = 100, value_name = "OCTETS")]
+    pub size: usize,
+    /// QoS of publications and subscriptions: 0, 1 or 2.
+    #[arg(long, short, default_value_t = 0, value_parser = clap::value_parser!(i8).range(0..=2))]
+    pub qos: i8,
+    /// Publish so many messages a second, all publishers together. Latency counts from the time at
+    /// which a message was due.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// Publish as fast as the broker delivers (the default).
+    #[arg(long)]
+    pub max: bool,
+    /// With --max: publications on their way at most. Lossless as long as they fit the receive
+    /// buffers, the broker's too.
+    #[arg(long, default_value_t = 128, value_name = "N", conflicts_with = "rate")]
+    pub window: u32,
+    /// Seconds that count.
+    #[arg(long, short, default_value_t = 5.0, value_name = "SECONDS")]
+    pub duration: f64,
+    /// Seconds before them that do not.
+    #[arg(long, default_value_t = 0.5, value_name = "SECONDS")]
+    pub warmup: f64,
+    /// Subscribe in sessions that outlast the connection (CleanSession 0).
+    #[arg(long)]
+    pub persistent: bool,
+    /// Messages of one publisher in one system call, 1 to 64.
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub burst: u8,
+    /// Send such a burst with UDP GSO, as a network card would take it.
+    #[arg(long)]
+    pub gso: bool,
+    /// Receive with UDP GRO, as a network card would hand it over.
+    #[arg(long)]
+    pub gro: bool,
+    /// Sleep while there is nothing to do: less CPU time here, and less exact times.
+    #[arg(long)]
+    pub sleep: bool,
+    /// T_retry at QoS 1 and 2, in seconds.
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub retry: f64,
+    /// The broker's process on this machine: report its CPU time and memory.
+    #[arg(long, value_name = "PID")]
+    pub broker_pid: Option<u32>,
+    /// Run the generator on this CPU only.
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<usize>,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `status`

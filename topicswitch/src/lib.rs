@@ -16,5 +16,6 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod load;
 pub mod node;
 pub mod status;

@@ -59,6 +59,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Sim(command) => commands::sim::run(command, config, tasks).await,
         Command::Pub(args) => until(shutdown, commands::pub_::run(args)).await,
         Command::Sub(args) => commands::sub::run(args, shutdown).await,
+        Command::Bench(args) => until(shutdown, commands::bench::run(args)).await,
         Command::Status(args) => until(shutdown, commands::status::run(args, config)).await,
         Command::Demo(args) => commands::demo::run(args, shutdown).await,
         Command::Config(command) => commands::config::run(&command),
@@ -104,6 +105,7 @@ fn start_logging(command: &Command, config: &Config) -> anyhow::Result<()> {
         command,
         Command::Pub(_)
             | Command::Sub(_)
+            | Command::Bench(_)
             | Command::Status(_)
             | Command::Demo(_)
             | Command::Config(_)

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod bench;
 pub mod broker;
 pub mod config;
 pub mod controller;
