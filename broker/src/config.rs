@@ -1,5 +1,6 @@
 //! What an operator may set.
 
+mod access;
 mod advertise;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use access::{AclAction, AclConfig, AclRule, AuthConfig, ClientPattern, Permit, Takeover};
 pub use advertise::AdvertiseConfig;
 
 /// Configuration of one broker. Durations are in seconds or milliseconds as their names say.
@@ -44,6 +46,10 @@ pub struct Config {
     pub max_retained: usize,
     /// Predefined topic ids and their names, the same for every client. Default none.
     pub predefined_topics: BTreeMap<u16, String>,
+    /// How clients prove who they are. Default: they need not.
+    pub auth: AuthConfig,
+    /// Who may publish and subscribe to what. Default: everybody to everything.
+    pub acl: AclConfig,
     /// How clients find this gateway. Default: they know, or ask by unicast.
     pub advertise: AdvertiseConfig,
     /// Work given to the network. Default: disabled.
@@ -89,6 +95,8 @@ impl Default for Config {
             max_queued_octets: 1 << 20,
             max_retained: 100_000,
             predefined_topics: BTreeMap::new(),
+            auth: AuthConfig::default(),
+            acl: AclConfig::default(),
             advertise: AdvertiseConfig::default(),
             offload: OffloadConfig::default(),
         }
@@ -132,6 +140,32 @@ pub enum ConfigError {
     /// ADVERTISE without rest.
     #[error("advertise.interval_s is 0; MQTT-SN 1.2 §7.2 advises more than 900")]
     AdvertiseInterval,
+    /// A pattern that means no ClientId.
+    #[error("{at}: `{pattern}` is no ClientId and no beginning of one followed by `*`")]
+    ClientPattern {
+        /// Where it stands.
+        at: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// A rule's topic is no filter.
+    #[error("acl.rules, rule {number}: topic {topic:?}: {why}")]
+    AclTopic {
+        /// Which rule, from 1.
+        number: usize,
+        /// Its topic as configured.
+        topic: String,
+        /// What is wrong with it.
+        why: mqttsn::topic::TopicError,
+    },
+    /// Secrets, and nothing to compare them with.
+    #[error("auth.secret_in_client_id needs a key file: set auth.keys")]
+    SecretsWithoutKeys,
+    /// The key file is the caller's to read.
+    #[error(
+        "auth.keys is set: read it with Keys::load and give Broker::with_access a Policy with it"
+    )]
+    KeysNotRead,
     /// A predefined topic has no valid name.
     #[error("predefined topic {id} is named {name:?}: {why}")]
     PredefinedName {
@@ -180,6 +214,8 @@ impl Config {
                 return Err(ConfigError::LongDuration(name));
             }
         }
+        self.auth.check()?;
+        self.acl.check()?;
         self.advertise.check()?;
         if self.max_topics < self.predefined_topics.len() {
             return Err(ConfigError::MaxTopics(self.max_topics));

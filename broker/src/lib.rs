@@ -20,8 +20,10 @@
 //! - A publisher's first PUBLISH under a predefined or short alias makes it a publication of the
 //!   intent; messages on their way at that moment may be overtaken by those behind them. REGISTER
 //!   has no such moment: its REGACK waits for the data plane.
-//! - A CONNECT of a connected client from another address moves the session; its will is not
-//!   published. A CONNECT of another client from an address in use makes the former client lost.
+//! - A CONNECT of a connected client from another address moves the session, tells the former address
+//!   by DISCONNECT and publishes the will of that connection (MQTT 3.1.1 §3.1.4, §3.1.2.5), unless it
+//!   is refused (`auth.takeover`). A CONNECT of another client from an address in use makes the former
+//!   client lost.
 //! - A client that does not answer N_retry retransmissions is lost, as if it had been silent.
 //! - QoS 0 messages for clients that are not connected are dropped; those for sleeping clients wait.
 //! - PUBLISH and requests without a session are answered with DISCONNECT, answers are ignored.
@@ -44,8 +46,11 @@ mod timers;
 mod topics;
 mod transmit;
 
-pub use crate::access::{Access, AllowAll};
-pub use crate::config::{AdvertiseConfig, Config, ConfigError, OffloadConfig};
+pub use crate::access::{Access, Admitted, AllowAll, Client, Denied, Policy};
+pub use crate::config::{
+    AclAction, AclConfig, AclRule, AdvertiseConfig, AuthConfig, ClientPattern, Config, ConfigError,
+    OffloadConfig, Permit, Takeover,
+};
 pub use crate::core::{Broker, SessionInfo, Status, SubscriberInfo, TopicInfo};
 pub use crate::offloading::intent::Unserved;
 pub use crate::session::State;

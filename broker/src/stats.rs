@@ -37,6 +37,10 @@ pub struct Stats {
     pub retained_full: u64,
     /// Requests refused for want of permission.
     pub access_denied: u64,
+    /// Sessions whose client came to another address, which ended its former connection.
+    pub takeovers: u64,
+    /// CONNECT refused because its ClientId or its address is another's, who is alive.
+    pub takeovers_refused: u64,
     /// PUBLISH that named no topic the broker could find.
     pub invalid_topic: u64,
     /// Messages from peers without a session that need one.

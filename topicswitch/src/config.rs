@@ -276,6 +276,8 @@ mod tests {
             "",
             "log",
             "broker",
+            "broker/auth",
+            "broker/acl",
             "broker/advertise",
             "broker/offload",
             "controller",

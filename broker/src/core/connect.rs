@@ -3,28 +3,37 @@
 use std::time::{Duration, Instant};
 
 use mqttsn::packet::{Connect, Disconnect, WillTopic};
-use mqttsn::types::{CLIENT_ID_MAX, CLIENT_ID_MIN, PROTOCOL_ID};
+use mqttsn::types::PROTOCOL_ID;
 use mqttsn::{Packet, Qos, ReturnCode, TopicIdType};
 use offload::{Change, PublicationKey, RefusedItem, SessionId};
 
 use super::Broker;
 use super::deliver::Origin;
+use crate::access::Client;
 use crate::offloading::contract_alias;
 use crate::offloading::gate::Reply;
 use crate::session::State;
 use crate::session::will::{ConnectRequest, Will, WillData};
-use crate::transmit::Peer;
+use crate::transmit::{Peer, Source};
 
 impl Broker {
-    pub(super) fn on_connect(&mut self, now: Instant, peer: &Peer, connect: &Connect<'_>) {
-        let characters = connect.client_id.chars().count();
-        let valid = connect.protocol_id == PROTOCOL_ID
-            && (CLIENT_ID_MIN..=CLIENT_ID_MAX).contains(&characters);
-        let permitted = valid && self.access.may_connect(connect.client_id);
-        self.stats.access_denied += u64::from(valid && !permitted);
-        if !permitted {
-            self.transmits
-                .push(peer, &Packet::Connack(ReturnCode::NotSupported));
+    pub(super) fn on_connect(
+        &mut self,
+        now: Instant,
+        source: &Source<'_>,
+        peer: &Peer,
+        connect: &Connect<'_>,
+    ) {
+        let admitted = match self.identify(source, peer, connect.client_id) {
+            Ok(admitted) if connect.protocol_id == PROTOCOL_ID => admitted,
+            Ok(_) | Err(_) => {
+                self.transmits
+                    .push(peer, &Packet::Connack(ReturnCode::NotSupported));
+                return;
+            }
+        };
+        if let Err(code) = self.may_have_session(now, peer, admitted.name, admitted.proved) {
+            self.transmits.push(peer, &Packet::Connack(code));
             return;
         }
         let at_peer = self.sessions.at_peer(peer);
@@ -32,14 +41,16 @@ impl Broker {
             && session.is_active()
             && !session.ready
             && !connect.will
-            && *session.client_id == *connect.client_id
+            && *session.client_id == *admitted.name
             && session.clean == connect.clean_session
         {
             // The same CONNECT again, while its CONNACK waits: that CONNACK is the answer.
             return;
         }
         let request = ConnectRequest {
-            client_id: connect.client_id.into(),
+            client_id: admitted.name.into(),
+            identity: source.identity.map(Into::into),
+            proved: admitted.proved,
             clean: connect.clean_session,
             keep_alive: connect.duration.into(),
         };
@@ -75,8 +86,9 @@ impl Broker {
             }
             return;
         };
-        let client_id = dialogue.request.client_id.clone();
-        match self.checked_will_topic(&client_id, topic) {
+        let request = dialogue.request.clone();
+        let client = Client::at(&request.client_id, peer, request.identity.as_deref());
+        match self.checked_will_topic(&client, topic) {
             Ok(will) => {
                 if let Some(dialogue) = self.dialogues.get_mut(peer) {
                     dialogue.will = Some(will);
@@ -122,14 +134,14 @@ impl Broker {
 
     fn checked_will_topic(
         &mut self,
-        client_id: &str,
+        client: &Client<'_>,
         topic: &WillTopic<'_>,
     ) -> Result<Will, ReturnCode> {
         let name = mqttsn::topic::validate_name(topic.topic);
         if topic.qos == Qos::MinusOne || name.is_err() || self.too_deep(topic.topic) {
             return Err(ReturnCode::NotSupported);
         }
-        if !self.access.may_publish(Some(client_id), topic.topic) {
+        if !self.access.may_publish(Some(client), topic.topic) {
             self.stats.access_denied += 1;
             return Err(ReturnCode::NotSupported);
         }
@@ -143,11 +155,14 @@ impl Broker {
 
     /// MQTT-SN 1.2 §6.4.
     pub(super) fn on_will_topic_upd(&mut self, id: SessionId, topic: Option<&WillTopic<'_>>) {
-        let Some(client_id) = self.sessions.get(id).map(|s| s.client_id.clone()) else {
+        let Some(session) = self.sessions.get(id) else {
             return;
         };
+        let (client_id, identity) = (session.client_id.clone(), session.identity.clone());
+        let peer = session.peer.clone();
+        let client = Client::at(&client_id, &peer, identity.as_deref());
         let checked = topic
-            .map(|topic| self.checked_will_topic(&client_id, topic))
+            .map(|topic| self.checked_will_topic(&client, topic))
             .transpose();
         let Some(session) = self.sessions.get_mut(id) else {
             return;
@@ -188,11 +203,20 @@ impl Broker {
     fn connect(&mut self, now: Instant, peer: &Peer, request: ConnectRequest, will: WillData) {
         self.dialogues.finish(peer);
         self.offloading.gate.forget_disconnect(peer);
+        // Asked again: a will dialogue takes its time.
+        let allowed = self.may_have_session(now, peer, &request.client_id, request.proved);
+        if let Err(code) = allowed {
+            self.transmits.push(peer, &Packet::Connack(code));
+            return;
+        }
         if let Some(other) = self.sessions.at_peer(peer)
             && self.sessions.of_client(&request.client_id) != Some(other)
         {
             // Another client speaks from there now: the former one is gone without a word.
             self.end_without_word(now, other);
+        }
+        if let Some(id) = self.sessions.of_client(&request.client_id) {
+            self.take_over(now, id, peer);
         }
         let mut found = self.sessions.of_client(&request.client_id);
         if let Some(id) = found
@@ -225,6 +249,8 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
+        session.identity = request.identity;
+        session.proved = request.proved;
         session.state = State::Active;
         session.ready = false;
         session.clean = request.clean;
@@ -305,10 +331,16 @@ impl Broker {
         }
     }
 
-    pub(super) fn on_pingreq(&mut self, now: Instant, peer: &Peer, client_id: &str) {
+    pub(super) fn on_pingreq(
+        &mut self,
+        now: Instant,
+        source: &Source<'_>,
+        peer: &Peer,
+        client_id: &str,
+    ) {
         let found = match client_id {
             "" => self.sessions.at_peer(peer),
-            client_id => self.sessions.of_client(client_id),
+            client_id => self.of_pinging_client(source, peer, client_id),
         };
         let Some(session) = found.and_then(|id| self.sessions.get_mut(id)) else {
             self.answer_without_session(peer, &Packet::Pingresp);
@@ -331,11 +363,19 @@ impl Broker {
                 session.state = State::Awake;
                 session.ready = false;
                 session.outbox.suspend();
-                if session.peer != *peer {
-                    if let Some(other) = self.sessions.at_peer(peer) {
-                        self.end_without_word(now, other);
+                session.identity = source.identity.map(Into::into);
+                let moves = session.peer != *peer;
+                match self.sessions.at_peer(peer) {
+                    Some(other) if other == id => {}
+                    other => {
+                        if let Some(other) = other {
+                            self.end_without_word(now, other);
+                        }
+                        if moves {
+                            self.tell_former_address(id, peer);
+                        }
+                        self.sessions.bind(id, peer);
                     }
-                    self.sessions.bind(id, peer);
                 }
                 self.resume(now, id);
             }
@@ -353,6 +393,20 @@ impl Broker {
         }
     }
 
+    /// The session of the client that says by PINGREQ that it is this one, if it may.
+    fn of_pinging_client(
+        &mut self,
+        source: &Source<'_>,
+        peer: &Peer,
+        client_id: &str,
+    ) -> Option<SessionId> {
+        let admitted = self.identify(source, peer, client_id).ok()?;
+        let id = self.sessions.of_client(admitted.name)?;
+        let stranger = self.sessions.get(id)?.proved && !admitted.proved;
+        self.stats.access_denied += u64::from(stranger);
+        (!stranger).then_some(id)
+    }
+
     /// Nothing is heard of the client any more.
     pub(super) fn lose(&mut self, now: Instant, id: SessionId) {
         let Some(peer) = self.sessions.get(id).map(|session| session.peer.clone()) else {
@@ -364,7 +418,7 @@ impl Broker {
     }
 
     /// The connection ends without DISCONNECT: the will is published (MQTT-SN 1.2 §6.3).
-    fn end_without_word(&mut self, now: Instant, id: SessionId) {
+    pub(super) fn end_without_word(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -372,23 +426,22 @@ impl Broker {
         let will = session.will.clone();
         tracing::debug!(client = %session.client_id, "session lost");
         self.end_connection(id);
-        if let Some(will) = will
-            && let Some(index) = self.topic_named(&will.topic)
-        {
-            self.stats.wills += 1;
-            self.deliver(
-                now,
-                index,
-                will.qos,
-                will.retain,
-                &will.payload,
-                Origin::Here,
-            );
+        if let Some(will) = will {
+            self.publish_will(now, &will);
         }
     }
 
+    pub(super) fn publish_will(&mut self, now: Instant, will: &Will) {
+        let Some(index) = self.topic_named(&will.topic) else {
+            return;
+        };
+        self.stats.wills += 1;
+        let (qos, retain) = (will.qos, will.retain);
+        self.deliver(now, index, qos, retain, &will.payload, Origin::Here);
+    }
+
     /// The connection is over: the session stays if it asked for it.
-    fn end_connection(&mut self, id: SessionId) {
+    pub(super) fn end_connection(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };

@@ -5,6 +5,7 @@ mod connect;
 mod deliver;
 mod discovery;
 mod expire;
+mod identity;
 mod introspect;
 mod network;
 mod publish;
@@ -20,7 +21,8 @@ use offload::{FromBroker, SessionId, TopicIndex};
 
 pub use introspect::{SessionInfo, Status, SubscriberInfo, TopicInfo};
 
-use crate::access::{Access, AllowAll};
+use crate::access::{Access, Policy};
+use crate::auth::Keys;
 use crate::config::{Config, ConfigError};
 use crate::offloading::Offloading;
 use crate::offloading::contract_alias;
@@ -69,12 +71,17 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// A broker that starts now and permits everything to everybody.
+    /// A broker that starts now and permits what the configuration permits.
     ///
     /// # Errors
-    /// When the configuration does not pass [`Config::check`].
+    /// When the configuration does not pass [`Config::check`], and when it names a key file: reading
+    /// it is the caller's, with [`Broker::with_access`] and a [`Policy`].
     pub fn new(config: Config, now: Instant) -> Result<Self, ConfigError> {
-        Self::with_access(config, Box::new(AllowAll), now)
+        if config.auth.keys.is_some() {
+            return Err(ConfigError::KeysNotRead);
+        }
+        let policy = Policy::new(&config, Keys::default());
+        Self::with_access(config, Box::new(policy), now)
     }
 
     /// A broker that asks `access` for permissions.
@@ -149,10 +156,11 @@ impl Broker {
                         None => frame.encapsulation().into(),
                     },
                 };
+                self.meet(now, &from, &peer);
                 match (tag, packet) {
                     (tag, Packet::Publish(publish)) => self.on_publish(now, &peer, tag, &publish),
                     (Some(_), _) => self.stats.unexpected += 1,
-                    (None, packet) => self.on_packet(now, &peer, &packet),
+                    (None, packet) => self.on_packet(now, &from, &peer, &packet),
                 }
             }
             Err(error) => {
@@ -174,13 +182,13 @@ impl Broker {
         layers.next().is_none().then_some(tag)
     }
 
-    fn on_packet(&mut self, now: Instant, peer: &Peer, packet: &Packet<'_>) {
+    fn on_packet(&mut self, now: Instant, from: &Source<'_>, peer: &Peer, packet: &Packet<'_>) {
         match packet {
             Packet::SearchGw(_) => self.on_search_gw(now, peer),
-            Packet::Connect(connect) => self.on_connect(now, peer, connect),
+            Packet::Connect(connect) => self.on_connect(now, from, peer, connect),
             Packet::WillTopic(topic) => self.on_will_topic(now, peer, topic.as_ref()),
             Packet::WillMsg(message) => self.on_will_msg(now, peer, message),
-            Packet::Pingreq(pingreq) => self.on_pingreq(now, peer, pingreq.client_id),
+            Packet::Pingreq(pingreq) => self.on_pingreq(now, from, peer, pingreq.client_id),
             Packet::Disconnect(disconnect) => self.on_disconnect(now, peer, disconnect),
             Packet::Advertise(_)
             | Packet::GwInfo(_)

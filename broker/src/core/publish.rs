@@ -8,6 +8,7 @@ use offload::{Generation, SessionId, TopicIndex};
 
 use super::Broker;
 use super::deliver::Origin;
+use crate::session::Session;
 use crate::transmit::Peer;
 
 /// MsgIds of QoS 2 that one client may leave unreleased.
@@ -29,7 +30,7 @@ impl Broker {
             None => {
                 self.stats.publish_untagged += 1;
                 match publish.qos {
-                    Qos::MinusOne => self.on_publish_without_session(now, peer, publish),
+                    Qos::MinusOne => self.on_publish_without_session(now, publish),
                     Qos::Zero | Qos::One | Qos::Two => self.on_untagged(now, peer, publish),
                 }
             }
@@ -93,18 +94,12 @@ impl Broker {
     }
 
     /// MQTT-SN 1.2 §6.8: QoS −1 needs no session, only an alias that needs none either.
-    fn on_publish_without_session(&mut self, now: Instant, peer: &Peer, publish: &Publish<'_>) {
-        let mut client_id: Option<Box<str>> = None;
-        if let Some(session) = self.sessions.active_at(peer) {
-            // No sign of life: through the data plane nobody could tell whose it is, and a client
-            // shall live as long with it as without.
-            client_id = Some(session.client_id.clone());
-        }
+    fn on_publish_without_session(&mut self, now: Instant, publish: &Publish<'_>) {
+        // It is anybody's, also from the address of a session: through the data plane nobody could tell
+        // whose it is. So it is no sign of life either, and needs everybody's permission.
         let index = match publish.alias.topic_id_type {
             TopicIdType::Normal => None,
-            TopicIdType::Predefined | TopicIdType::Short => {
-                self.open_topic(client_id.as_deref(), publish.alias)
-            }
+            TopicIdType::Predefined | TopicIdType::Short => self.open_topic(None, publish.alias),
         };
         match index {
             Some(index) => {
@@ -116,7 +111,7 @@ impl Broker {
     }
 
     /// The topic of an alias that every client knows, where publishing to it is permitted.
-    fn open_topic(&mut self, client_id: Option<&str>, alias: Alias) -> Option<TopicIndex> {
+    fn open_topic(&mut self, id: Option<SessionId>, alias: Alias) -> Option<TopicIndex> {
         let index = match alias.as_short() {
             Some(octets) => {
                 let name = std::str::from_utf8(&octets).ok()?;
@@ -126,7 +121,8 @@ impl Broker {
             None => self.topics.predefined(alias.topic_id)?,
         };
         let name = &self.topics.get(index)?.name;
-        if !self.access.may_publish(client_id, name) {
+        let client = id.and_then(|id| self.sessions.get(id)).map(Session::client);
+        if !self.access.may_publish(client.as_ref(), name) {
             self.stats.access_denied += 1;
             return None;
         }
@@ -173,7 +169,6 @@ impl Broker {
     /// The session publishes under this alias for the first time.
     fn first_publish(&mut self, id: SessionId, alias: Alias) -> Result<TopicIndex, ReturnCode> {
         let session = self.sessions.get(id).ok_or(ReturnCode::InvalidTopicId)?;
-        let client_id = session.client_id.clone();
         let index = match alias.topic_id_type {
             TopicIdType::Normal => {
                 let index = session
@@ -181,14 +176,17 @@ impl Broker {
                     .topic(alias.topic_id)
                     .ok_or(ReturnCode::InvalidTopicId)?;
                 let topic = self.topics.get(index).ok_or(ReturnCode::InvalidTopicId)?;
-                if !self.access.may_publish(Some(&client_id), &topic.name) {
+                if !self
+                    .access
+                    .may_publish(Some(&session.client()), &topic.name)
+                {
                     self.stats.access_denied += 1;
                     return Err(ReturnCode::NotSupported);
                 }
                 index
             }
             TopicIdType::Predefined | TopicIdType::Short => self
-                .open_topic(Some(&client_id), alias)
+                .open_topic(Some(id), alias)
                 .ok_or(ReturnCode::InvalidTopicId)?,
         };
         self.add_publication(id, alias, index);

@@ -45,8 +45,8 @@ impl Broker {
         if validate_name(name).is_err() || self.too_deep(name) {
             return Err(ReturnCode::NotSupported);
         }
-        let client_id = self.sessions.get(id).map(|session| &*session.client_id);
-        if !self.access.may_publish(client_id, name) {
+        let session = self.sessions.get(id).ok_or(ReturnCode::NotSupported)?;
+        if !self.access.may_publish(Some(&session.client()), name) {
             self.stats.access_denied += 1;
             return Err(ReturnCode::NotSupported);
         }
@@ -196,7 +196,7 @@ impl Broker {
             return Err(ReturnCode::NotSupported);
         }
         let session = self.sessions.get(id).ok_or(ReturnCode::NotSupported)?;
-        if !self.access.may_subscribe(&session.client_id, &filter) {
+        if !self.access.may_subscribe(&session.client(), &filter) {
             self.stats.access_denied += 1;
             return Err(ReturnCode::NotSupported);
         }

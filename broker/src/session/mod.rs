@@ -33,6 +33,7 @@ use mqttsn::{Alias, MsgId};
 use offload::{Refusal, SessionId, TopicIndex};
 use serde::Serialize;
 
+use crate::access::Client;
 use crate::config::Config;
 use crate::transmit::Peer;
 use outbox::Outbox;
@@ -58,6 +59,10 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) client_id: Box<str>,
     pub(crate) peer: Peer,
+    /// Who the transport said was there when it connected.
+    pub(crate) identity: Option<Box<str>>,
+    /// Whether the client has proved that it is this client: who has not cannot have its session.
+    pub(crate) proved: bool,
     pub(crate) state: State,
     /// Whether the CONNACK was sent; asleep: whether the DISCONNECT was not, so that the client still
     /// listens.
@@ -104,6 +109,8 @@ impl Session {
             id,
             client_id: client_id.into(),
             peer,
+            identity: None,
+            proved: false,
             state: State::Active,
             ready: false,
             clean: true,
@@ -125,6 +132,11 @@ impl Session {
             deferred: BTreeSet::new(),
             asked: None,
         }
+    }
+
+    /// The client, as permissions are asked for it.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client::at(&self.client_id, &self.peer, self.identity.as_deref())
     }
 
     /// Whether a message may be sent to it now.

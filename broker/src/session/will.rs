@@ -36,6 +36,10 @@ pub(crate) enum WillData {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectRequest {
     pub(crate) client_id: Box<str>,
+    /// Who the transport says it is.
+    pub(crate) identity: Option<Box<str>>,
+    /// Whether it has proved that it is this client.
+    pub(crate) proved: bool,
     pub(crate) clean: bool,
     pub(crate) keep_alive: Duration,
 }

@@ -1,7 +1,7 @@
 //! CONNECT, DISCONNECT and gateway discovery (MQTT-SN 1.2 §6.1, §6.2, §6.12).
 
 use crate::world::*;
-use broker::{Access, Broker, Config};
+use broker::{Access, Admitted, Broker, Client, Config, Denied};
 use mqttsn::packet::{Connect, GwInfo, SearchGw};
 use mqttsn::{Alias, Packet, Qos, ReturnCode, Seconds};
 
@@ -107,6 +107,7 @@ fn a_session_that_moves_gets_nothing_at_its_old_address() {
     world.connect(at(3), "p");
     world.send(at(3), &publish(Alias::short(*b"ab"), Qos::Zero, 0, b"x"));
     world.expect(at(2), &publish(Alias::short(*b"ab"), Qos::Zero, 0, b"x"));
+    world.expect(at(1), &disconnect(None));
     world.expect_nothing(at(1));
     world.send(at(1), &pingreq(""));
     world.expect(at(1), &disconnect(None));
@@ -134,13 +135,17 @@ fn requests_without_a_session_are_answered_with_disconnect() {
 fn permissions_are_asked_for() {
     struct Locked;
     impl Access for Locked {
-        fn may_connect(&self, client_id: &str) -> bool {
-            client_id != "stranger"
+        fn may_connect<'a>(&self, client: &Client<'a>) -> Result<Admitted<'a>, Denied> {
+            let (name, proved) = (client.id, false);
+            match name {
+                "stranger" => Err(Denied::Anonymous),
+                _ => Ok(Admitted { name, proved }),
+            }
         }
-        fn may_publish(&self, client_id: Option<&str>, _topic: &str) -> bool {
-            client_id == Some("writer")
+        fn may_publish(&self, client: Option<&Client<'_>>, _topic: &str) -> bool {
+            client.is_some_and(|client| client.id == "writer")
         }
-        fn may_subscribe(&self, _client_id: &str, filter: &str) -> bool {
+        fn may_subscribe(&self, _client: &Client<'_>, filter: &str) -> bool {
             filter != "secret"
         }
     }

@@ -15,6 +15,7 @@ mod equivalence;
 mod forwarder;
 mod gate;
 mod generations;
+mod identity;
 mod intent;
 mod keep_alive;
 mod lease;

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use broker::auth::Keys;
 use broker::driver::{DatagramSocket, Driver, Handle};
-use broker::{Broker, Config};
+use broker::{Broker, Config, Policy};
 use offload::BrokerEnd;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct BrokerNode {
     /// Answers questions.
     pub handle: Handle,
+    /// The clients' keys; what replaces them here counts from then on.
+    pub keys: Keys,
     /// Takes the broker's end of each controller's link.
     pub links: mpsc::Sender<BrokerEnd>,
 }
@@ -39,12 +42,22 @@ impl BrokerNode {
             // of this run.
             config.offload.first_generation = rand::random();
         }
-        let broker = Broker::new(config, Instant::now()).context("broker")?;
+        let keys = match &config.auth.keys {
+            Some(path) => Keys::load(path)?,
+            None => Keys::default(),
+        };
+        let policy = Policy::new(&config, keys.clone());
+        let broker = Broker::with_access(config, Box::new(policy), Instant::now());
+        let broker = broker.context("broker")?;
         let (links, accepted) = mpsc::channel(1);
         let (driver, handle) = Driver::new(broker, socket, accepted);
         let shutdown = tasks.shutdown();
         tasks.spawn("broker", async move { Ok(driver.run(shutdown).await?) });
-        Ok(BrokerNode { handle, links })
+        Ok(BrokerNode {
+            handle,
+            keys,
+            links,
+        })
     }
 
     /// Waits until a controller is linked and the network holds what the broker wants.

@@ -335,12 +335,17 @@ impl Clients {
 
     pub fn receive(&mut self, now: Time, to: SocketAddr, bytes: &[u8]) {
         let packet = Packet::decode(bytes).unwrap();
+        let at = self.list.iter().position(|client| client.address == to);
+        if at.is_none() && matches!(packet, Packet::Disconnect(_)) {
+            // An address that its client has left is told that the session went with it.
+            return;
+        }
         if let Some((from, why)) = self.silent.get(&to)
             && *from <= now
         {
             panic!("at {now} µs {to} got {packet:?}, {why}");
         }
-        let Some(c) = self.list.iter().position(|client| client.address == to) else {
+        let Some(c) = at else {
             return;
         };
         match packet {
