@@ -11,7 +11,9 @@
     reason = "a test fails by panicking, also in the functions its cases share"
 )]
 
+mod clients;
 mod emqx;
+mod s3ler;
 #[allow(
     dead_code,
     reason = "the broker's own tests use the rest of it, the data plane above all"
