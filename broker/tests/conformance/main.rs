@@ -13,7 +13,9 @@
 
 mod clients;
 mod emqx;
+mod gateway_tester;
 mod s3ler;
+mod text;
 #[allow(
     dead_code,
     reason = "the broker's own tests use the rest of it, the data plane above all"
