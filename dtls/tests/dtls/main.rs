@@ -1,0 +1,11 @@
+//! A server and its clients on a network in virtual time, one file a concern.
+
+mod cookies;
+mod credentials;
+mod handshake;
+mod hostile;
+mod limits;
+mod loss;
+mod records;
+mod rehandshake;
+mod world;
