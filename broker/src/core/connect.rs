@@ -212,8 +212,7 @@ impl Broker {
         if let Some(other) = self.sessions.at_peer(peer)
             && self.sessions.of_client(&request.client_id) != Some(other)
         {
-            // Another client speaks from there now: the former one is gone without a word.
-            self.end_without_word(now, other);
+            self.displace(now, other);
         }
         if let Some(id) = self.sessions.of_client(&request.client_id) {
             self.take_over(now, id, peer);
@@ -369,7 +368,7 @@ impl Broker {
                     Some(other) if other == id => {}
                     other => {
                         if let Some(other) = other {
-                            self.end_without_word(now, other);
+                            self.displace(now, other);
                         }
                         if moves {
                             self.tell_former_address(id, peer);
@@ -413,8 +412,29 @@ impl Broker {
             return;
         };
         // MQTT-SN 1.2 §5.4.21: should it still be there, it learns that it must connect.
-        self.send_disconnect(&peer);
+        if self.sessions.at_peer(&peer) == Some(id) {
+            self.send_disconnect(&peer);
+        }
         self.end_without_word(now, id);
+    }
+
+    /// Another client speaks from where this one was.
+    fn displace(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        match session.state {
+            // MQTT-SN 1.2 §6.14: it is known by its ClientId when it wakes up, wherever that is, and
+            // only the sleep timer says that it is lost.
+            State::Asleep | State::Awake => {
+                session.state = State::Asleep;
+                session.ready = false;
+                session.outbox.suspend();
+                self.sessions.unbind(id);
+            }
+            // Gone without a word.
+            State::Active | State::Disconnected => self.end_without_word(now, id),
+        }
     }
 
     /// The connection ends without DISCONNECT: the will is published (MQTT-SN 1.2 §6.3).

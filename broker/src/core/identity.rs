@@ -135,7 +135,10 @@ impl Broker {
             client = %session.client_id, from = %former.address, to = %peer.address,
             "the session moves to another address"
         );
-        self.send_disconnect(&former);
+        // A sleeping client may have left it to another one.
+        if self.sessions.at_peer(&former) == Some(id) {
+            self.send_disconnect(&former);
+        }
     }
 
     /// A datagram of this identity comes from the peer. Whoever else was there is gone: what is meant

@@ -7,6 +7,7 @@ mod discovery;
 mod expire;
 mod identity;
 mod introspect;
+mod malformed;
 mod network;
 mod publish;
 mod subscribe;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mqttsn::packet::Puback;
-use mqttsn::{Alias, Frame, MsgId, Packet, Qos, ReturnCode, Tag};
+use mqttsn::{Alias, DecodeError, Frame, MsgId, MsgType, Packet, Qos, ReturnCode, Tag};
 use offload::{FromBroker, SessionId, TopicIndex};
 
 pub use introspect::{SessionInfo, Status, SubscriberInfo, TopicInfo};
@@ -166,6 +167,9 @@ impl Broker {
             Err(error) => {
                 tracing::debug!(from = %from.address, %error, octets = datagram.len(), "malformed datagram");
                 self.stats.count_malformed(&error);
+                if error == DecodeError::ReservedTopicIdType(MsgType::Subscribe) {
+                    self.refuse_reserved_subscribe(from, datagram);
+                }
             }
         }
         self.settle(now);

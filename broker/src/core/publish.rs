@@ -99,7 +99,9 @@ impl Broker {
         // whose it is. So it is no sign of life either, and needs everybody's permission.
         let index = match publish.alias.topic_id_type {
             TopicIdType::Normal => None,
-            TopicIdType::Predefined | TopicIdType::Short => self.open_topic(None, publish.alias),
+            TopicIdType::Predefined | TopicIdType::Short => {
+                self.open_topic(None, publish.alias).ok()
+            }
         };
         match index {
             Some(index) => {
@@ -111,22 +113,30 @@ impl Broker {
     }
 
     /// The topic of an alias that every client knows, where publishing to it is permitted.
-    fn open_topic(&mut self, id: Option<SessionId>, alias: Alias) -> Option<TopicIndex> {
+    fn open_topic(
+        &mut self,
+        id: Option<SessionId>,
+        alias: Alias,
+    ) -> Result<TopicIndex, ReturnCode> {
         let index = match alias.as_short() {
-            Some(octets) => {
-                let name = std::str::from_utf8(&octets).ok()?;
-                mqttsn::topic::validate_name(name).ok()?;
-                self.topic_named(name)?
+            Some(octets) => match std::str::from_utf8(&octets) {
+                Ok(name) if mqttsn::topic::validate_name(name).is_ok() => {
+                    self.topic_named(name).ok_or(ReturnCode::Congestion)?
+                }
+                _ => return Err(ReturnCode::NotSupported),
+            },
+            None => {
+                let index = self.topics.predefined(alias.topic_id);
+                index.ok_or(ReturnCode::InvalidTopicId)?
             }
-            None => self.topics.predefined(alias.topic_id)?,
         };
-        let name = &self.topics.get(index)?.name;
+        let topic = self.topics.get(index).ok_or(ReturnCode::InvalidTopicId)?;
         let client = id.and_then(|id| self.sessions.get(id)).map(Session::client);
-        if !self.access.may_publish(client.as_ref(), name) {
+        if !self.access.may_publish(client.as_ref(), &topic.name) {
             self.stats.access_denied += 1;
-            return None;
+            return Err(ReturnCode::NotSupported);
         }
-        Some(index)
+        Ok(index)
     }
 
     fn on_untagged(&mut self, now: Instant, peer: &Peer, publish: &Publish<'_>) {
@@ -185,9 +195,7 @@ impl Broker {
                 }
                 index
             }
-            TopicIdType::Predefined | TopicIdType::Short => self
-                .open_topic(Some(id), alias)
-                .ok_or(ReturnCode::InvalidTopicId)?,
+            TopicIdType::Predefined | TopicIdType::Short => self.open_topic(Some(id), alias)?,
         };
         self.add_publication(id, alias, index);
         Ok(index)

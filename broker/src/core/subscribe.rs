@@ -205,9 +205,10 @@ impl Broker {
         {
             return Err(ReturnCode::Congestion);
         }
-        let mut alias = request.topic.alias();
+        let mut alias = None;
         let mut topic_id = 0;
         if !has_wildcards(&filter) {
+            alias = request.topic.alias();
             let index = self.topic_named(&filter).ok_or(ReturnCode::Congestion)?;
             match request.topic {
                 TopicRef::Name(_) => {
@@ -255,8 +256,9 @@ impl Broker {
                     .ok_or(ReturnCode::InvalidTopicId)
             }
             TopicRef::Short(octets) => match std::str::from_utf8(&octets) {
-                Ok(name) if validate_name(name).is_ok() => Ok(name.into()),
-                _ => Err(ReturnCode::InvalidTopicId),
+                // MQTT-SN 1.2 §6.7: the rules of topic names hold for short ones, wildcards included.
+                Ok(name) if validate_filter(name).is_ok() => Ok(name.into()),
+                _ => Err(ReturnCode::NotSupported),
             },
         }
     }

@@ -71,9 +71,11 @@ impl Dialogues {
     pub(crate) fn start(&mut self, peer: &Peer, request: ConnectRequest, deadline: Instant) {
         self.last_number += 1;
         let number = self.last_number;
+        // The same CONNECT again may have been overtaken by the topic that answers the first.
+        let same = self.by_peer.remove(peer).filter(|d| d.request == request);
         let dialogue = Dialogue {
             request,
-            will: None,
+            will: same.and_then(|dialogue| dialogue.will),
             number,
         };
         self.by_peer.insert(peer.clone(), dialogue);
