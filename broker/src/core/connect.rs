@@ -13,7 +13,7 @@ use crate::access::Client;
 use crate::offloading::contract_alias;
 use crate::offloading::gate::Reply;
 use crate::session::State;
-use crate::session::will::{ConnectRequest, Will, WillData};
+use crate::session::will::{ConnectRequest, Dialogue, Will, WillData};
 use crate::transmit::{Peer, Source};
 
 impl Broker {
@@ -103,32 +103,35 @@ impl Broker {
     }
 
     pub(super) fn on_will_msg(&mut self, now: Instant, peer: &Peer, message: &[u8]) {
-        let asked = self
-            .dialogues
-            .get_mut(peer)
-            .is_some_and(|d| d.will.is_some());
-        if !asked {
-            self.connack_again(peer, |will| {
+        match self.dialogues.finish(peer) {
+            Some(Dialogue {
+                request,
+                will: Some(will),
+                ..
+            }) => {
+                let payload = message.into();
+                let will = Some(Will { payload, ..will });
+                self.connect(now, peer, request, WillData::New(will));
+            }
+            // A message without its topic: the client must start over.
+            Some(Dialogue { will: None, .. }) => {
+                self.answer_without_session(peer, &Packet::WillMsg(message));
+            }
+            None => self.connack_again(peer, |will| {
                 will.is_some_and(|will| *will.payload == *message)
-            });
-            return;
-        }
-        if let Some(dialogue) = self.dialogues.finish(peer) {
-            let will = dialogue.will.map(|will| Will {
-                payload: message.into(),
-                ..will
-            });
-            self.connect(now, peer, dialogue.request, WillData::New(will));
+            }),
         }
     }
 
-    /// The last word of a will dialogue that is over: the CONNACK was lost (MQTT-SN 1.2 §6.13).
+    /// The last word of a will dialogue that is over: the CONNACK was lost (MQTT-SN 1.2 §6.13). Of
+    /// a dialogue that never was, or took too long: the client must start over.
     fn connack_again(&mut self, peer: &Peer, said: impl FnOnce(Option<&Will>) -> bool) {
         match self.sessions.active_at(peer) {
             Some(session) if session.ready && said(session.will.as_ref()) => self
                 .transmits
                 .push(peer, &Packet::Connack(ReturnCode::Accepted)),
-            _ => self.stats.without_session += 1,
+            Some(_) => self.stats.unexpected += 1,
+            None => self.answer_without_session(peer, &Packet::WillTopicReq),
         }
     }
 

@@ -242,7 +242,7 @@ fn a_will_dialogue_is_not_continued_by_another_identity() {
     send_dtls(&mut world, 1, "a", &connect_with("a", true, true, 100));
     world.expect(at(1), &Packet::WillTopicReq);
     send_dtls(&mut world, 1, "b", &will_topic("t", Qos::Zero, false));
-    world.expect_nothing(at(1));
+    world.expect(at(1), &disconnect(None));
     assert_eq!(world.broker.status().sessions, 0);
 }
 

@@ -116,10 +116,10 @@ fn an_empty_will_topic_is_no_will_and_an_unfinished_dialogue_no_session() {
     world.send(at(2), &connect_with("b", true, true, 10));
     world.expect(at(2), &Packet::WillTopicReq);
     world.send(at(2), &Packet::WillMsg(b"too soon"));
-    world.expect_nothing(at(2));
+    world.expect(at(2), &disconnect(None));
     world.advance(ms(60_000));
     world.send(at(2), &will_topic("wl", Qos::Zero, false));
-    world.expect_nothing(at(2));
+    world.expect(at(2), &disconnect(None));
     assert!(world.broker.sessions().iter().all(|s| s.client_id != "b"));
 }
 

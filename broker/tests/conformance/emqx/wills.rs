@@ -168,3 +168,17 @@ fn a_will_message_cannot_be_updated_without_a_will() {
     world.expect(at(1), &Packet::WillMsgResp(ReturnCode::NotSupported));
     leave(&mut world, at(1), None);
 }
+
+/// Not in the suite, but next to it: a CONNECT that comes twice, the second time overtaken by the
+/// topic that answers the first WILLTOPICREQ, must not cost the client its dialogue.
+#[test]
+fn a_repeated_connect_does_not_forget_the_will_topic() {
+    let mut world = World::plain();
+    ask_for_dialogue(&mut world, 10);
+    world.send(at(1), &will_topic("w", Qos::Zero, false));
+    world.expect(at(1), &Packet::WillMsgReq);
+    ask_for_dialogue(&mut world, 10);
+    world.send(at(1), &Packet::WillMsg(DATA));
+    world.expect(at(1), &Packet::Connack(ReturnCode::Accepted));
+    assert!(world.broker.sessions()[0].will);
+}
