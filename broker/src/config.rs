@@ -2,6 +2,7 @@
 
 mod access;
 mod advertise;
+mod predefined;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub use access::{AclAction, AclConfig, AclRule, AuthConfig, ClientPattern, Permit, Takeover};
 pub use advertise::AdvertiseConfig;
+pub use predefined::Predefined;
 
 /// Configuration of one broker. Durations are in seconds or milliseconds as their names say.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -46,6 +48,9 @@ pub struct Config {
     pub max_retained: usize,
     /// Predefined topic ids and their names, the same for every client. Default none.
     pub predefined_topics: BTreeMap<u16, String>,
+    /// Predefined topic ids of single clients, by ClientId; they come before those of all. Default
+    /// none.
+    pub predefined_topics_of: BTreeMap<String, BTreeMap<u16, String>>,
     /// How clients prove who they are. Default: they need not.
     pub auth: AuthConfig,
     /// Who may publish and subscribe to what. Default: everybody to everything.
@@ -95,6 +100,7 @@ impl Default for Config {
             max_queued_octets: 1 << 20,
             max_retained: 100_000,
             predefined_topics: BTreeMap::new(),
+            predefined_topics_of: BTreeMap::new(),
             auth: AuthConfig::default(),
             acl: AclConfig::default(),
             advertise: AdvertiseConfig::default(),
@@ -217,26 +223,19 @@ impl Config {
         self.auth.check()?;
         self.acl.check()?;
         self.advertise.check()?;
-        if self.max_topics < self.predefined_topics.len() {
+        if self.max_topics < self.predefined().len() {
             return Err(ConfigError::MaxTopics(self.max_topics));
         }
-        let mut ids = BTreeMap::new();
-        for (&id, name) in &self.predefined_topics {
-            if id == 0 || id == u16::MAX {
-                return Err(ConfigError::PredefinedId(id));
-            }
-            if let Err(why) = mqttsn::topic::validate_name(name) {
-                return Err(ConfigError::PredefinedName {
-                    id,
-                    name: name.clone(),
-                    why,
-                });
-            }
-            if let Some(other) = ids.insert(name.as_str(), id) {
-                return Err(ConfigError::PredefinedTwice(other, id));
-            }
-        }
+        self.predefined().check()?;
         Ok(())
+    }
+
+    /// The predefined topic ids.
+    pub fn predefined(&self) -> Predefined {
+        Predefined {
+            all: self.predefined_topics.clone(),
+            of: self.predefined_topics_of.clone(),
+        }
     }
 
     /// T_retry.

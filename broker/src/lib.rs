@@ -49,7 +49,7 @@ mod transmit;
 pub use crate::access::{Access, Admitted, AllowAll, Client, Denied, Policy};
 pub use crate::config::{
     AclAction, AclConfig, AclRule, AdvertiseConfig, AuthConfig, ClientPattern, Config, ConfigError,
-    OffloadConfig, Permit, Takeover,
+    OffloadConfig, Permit, Predefined, Takeover,
 };
 pub use crate::core::{Broker, SessionInfo, Status, SubscriberInfo, TopicInfo};
 pub use crate::offloading::intent::Unserved;

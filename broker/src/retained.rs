@@ -28,6 +28,11 @@ impl Retained {
         }
     }
 
+    /// What is kept already stays.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
     }

@@ -41,6 +41,8 @@ pub struct Stats {
     pub takeovers: u64,
     /// CONNECT refused because its ClientId or its address is another's, who is alive.
     pub takeovers_refused: u64,
+    /// Connections, subscriptions, publications and wills ended because they are not permitted any more.
+    pub rights_withdrawn: u64,
     /// PUBLISH that named no topic the broker could find.
     pub invalid_topic: u64,
     /// Messages from peers without a session that need one.

@@ -32,7 +32,8 @@ pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
     /// What most sessions call the topic. Fixed, so that no copy on its way is renamed.
     pub(crate) home: Alias,
-    pub(crate) predefined: Option<u16>,
+    /// Predefined topic ids that mean it, for all or for single clients.
+    pub(crate) predefined: u32,
     pub(crate) subscribers: BTreeMap<SessionId, Subscriber>,
     /// Aliases of sessions that may publish.
     pub(crate) publications: u32,
@@ -59,6 +60,7 @@ pub(crate) struct Topics {
     names: Levels<TopicIndex>,
     list: FxHashMap<TopicIndex, Topic>,
     predefined: HashMap<u16, TopicIndex>,
+    predefined_of: HashMap<Box<str>, HashMap<u16, TopicIndex>>,
     last_index: u32,
     /// Topics that lost a reference and may be unused now.
     maybe_unused: Vec<TopicIndex>,
@@ -81,8 +83,36 @@ impl Topics {
         self.names.get(name).copied()
     }
 
-    pub(crate) fn predefined(&self, id: u16) -> Option<TopicIndex> {
-        self.predefined.get(&id).copied()
+    /// What the predefined topic id means to the client, or to anybody (`None`).
+    pub(crate) fn predefined(&self, client: Option<&str>, id: u16) -> Option<TopicIndex> {
+        let own = client
+            .and_then(|client| self.predefined_of.get(client))
+            .and_then(|of| of.get(&id));
+        own.or_else(|| self.predefined.get(&id)).copied()
+    }
+
+    /// The predefined topic id, for one client or for all, means this topic from now on, or nothing.
+    pub(crate) fn predefine(&mut self, client: Option<&str>, id: u16, index: Option<TopicIndex>) {
+        let ids = match client {
+            None => &mut self.predefined,
+            Some(client) => self.predefined_of.entry(client.into()).or_default(),
+        };
+        let before = match index {
+            Some(index) => ids.insert(id, index),
+            None => ids.remove(&id),
+        };
+        if let Some(client) = client.filter(|_| ids.is_empty()) {
+            self.predefined_of.remove(client);
+        }
+        if let Some(topic) = index.and_then(|index| self.list.get_mut(&index)) {
+            topic.predefined += 1;
+        }
+        if let Some(before) = before {
+            if let Some(topic) = self.list.get_mut(&before) {
+                topic.predefined = topic.predefined.saturating_sub(1);
+            }
+            self.released(before);
+        }
     }
 
     /// The topics that the filter matches, in the order of their index.
@@ -108,12 +138,13 @@ impl Topics {
         all
     }
 
-    /// Adds a topic whose name is new; `None` when no index is left.
-    pub(crate) fn add(&mut self, name: &str, predefined: Option<u16>) -> Option<TopicIndex> {
+    /// Adds a topic whose name is new; `None` when no index is left. `home` is the predefined topic id
+    /// that all clients have for it.
+    pub(crate) fn add(&mut self, name: &str, home: Option<u16>) -> Option<TopicIndex> {
         let number = self.last_index.checked_add(1)?;
         self.last_index = number;
         let index = TopicIndex(number);
-        let home = match predefined {
+        let home = match home {
             Some(id) => Alias::predefined(id),
             None => match short_alias(name) {
                 Some(short) => short,
@@ -121,15 +152,12 @@ impl Topics {
             },
         };
         self.names.get_or_insert_with(name, || index);
-        if let Some(id) = predefined {
-            self.predefined.insert(id, index);
-        }
         self.list.insert(
             index,
             Topic {
                 name: name.into(),
                 home,
-                predefined,
+                predefined: 0,
                 subscribers: BTreeMap::new(),
                 publications: 0,
                 topic_ids: 0,
@@ -155,7 +183,7 @@ impl Topics {
                 topic.subscribers.is_empty()
                     && topic.publications == 0
                     && topic.topic_ids == 0
-                    && topic.predefined.is_none()
+                    && topic.predefined == 0
                     && !kept(index)
             });
             if unused && let Some(topic) = self.list.remove(&index) {

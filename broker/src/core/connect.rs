@@ -510,7 +510,7 @@ impl Broker {
         }
     }
 
-    fn remove_session(&mut self, id: SessionId) {
+    pub(super) fn remove_session(&mut self, id: SessionId) {
         self.withdraw(id);
         let Some(mut session) = self.sessions.remove(id) else {
             return;

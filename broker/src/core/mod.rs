@@ -9,7 +9,9 @@ mod identity;
 mod introspect;
 mod malformed;
 mod network;
+mod predefined;
 mod publish;
+mod reload;
 mod subscribe;
 
 use std::collections::BTreeSet;
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mqttsn::packet::Puback;
-use mqttsn::{Alias, DecodeError, Frame, MsgId, MsgType, Packet, Qos, ReturnCode, Tag};
+use mqttsn::{DecodeError, Frame, MsgId, MsgType, Packet, Qos, ReturnCode, Tag};
 use offload::{FromBroker, SessionId, TopicIndex};
 
 pub use introspect::{SessionInfo, Status, SubscriberInfo, TopicInfo};
@@ -26,7 +28,6 @@ use crate::access::{Access, Policy};
 use crate::auth::Keys;
 use crate::config::{Config, ConfigError};
 use crate::offloading::Offloading;
-use crate::offloading::contract_alias;
 use crate::offloading::gate::{Opened, Reply};
 use crate::retained::Retained;
 use crate::session::State;
@@ -110,17 +111,8 @@ impl Broker {
             config,
             access,
         };
-        for (&id, name) in &broker.config.predefined_topics {
-            let Some(index) = broker.topics.add(name, Some(id)) else {
-                continue;
-            };
-            if broker.access.may_publish(None, name) {
-                let alias = contract_alias(Alias::predefined(id));
-                broker
-                    .offloading
-                    .change(offload::Change::OpenPublication(alias, Some(index)));
-            }
-        }
+        let predefined = broker.config.predefined();
+        broker.define(predefined);
         let services: BTreeSet<SocketAddr> =
             broker.config.offload.services.iter().copied().collect();
         if !services.is_empty() {
@@ -396,7 +388,12 @@ impl Broker {
         {
             return None;
         }
-        let index = self.topics.add(name, None)?;
+        self.add_topic(name, None)
+    }
+
+    /// A topic whose name is new, with those who subscribe to it already.
+    fn add_topic(&mut self, name: &str, home: Option<u16>) -> Option<TopicIndex> {
+        let index = self.topics.add(name, home)?;
         // Whoever uses it says so in this call, or it goes again.
         self.topics.released(index);
         for (id, grant) in self.subscriptions.for_name(name) {

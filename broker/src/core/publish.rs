@@ -126,7 +126,9 @@ impl Broker {
                 _ => return Err(ReturnCode::NotSupported),
             },
             None => {
-                let index = self.topics.predefined(alias.topic_id);
+                let session = id.and_then(|id| self.sessions.get(id));
+                let client_id = session.map(|session| &*session.client_id);
+                let index = self.topics.predefined(client_id, alias.topic_id);
                 index.ok_or(ReturnCode::InvalidTopicId)?
             }
         };

@@ -188,7 +188,7 @@ impl Broker {
         id: SessionId,
         request: &Subscribe<'_>,
     ) -> Result<(Box<str>, u16), ReturnCode> {
-        let filter = self.filter_of(&request.topic)?;
+        let filter = self.filter_of(id, &request.topic)?;
         // Shared subscriptions are not part of MQTT-SN 1.2; to take the name for an ordinary topic
         // would be to promise something else than the client asks for.
         let shared = filter.starts_with("$share/");
@@ -243,15 +243,17 @@ impl Broker {
     }
 
     /// The topic filter that a SUBSCRIBE or UNSUBSCRIBE names.
-    fn filter_of(&self, topic: &TopicRef<'_>) -> Result<Box<str>, ReturnCode> {
+    fn filter_of(&self, id: SessionId, topic: &TopicRef<'_>) -> Result<Box<str>, ReturnCode> {
         match *topic {
             TopicRef::Name(name) => match validate_filter(name) {
                 Ok(()) => Ok(name.into()),
                 Err(_) => Err(ReturnCode::NotSupported),
             },
-            TopicRef::Predefined(id) => {
-                let topic = self.topics.predefined(id).and_then(|i| self.topics.get(i));
-                topic
+            TopicRef::Predefined(topic_id) => {
+                let client_id = self.sessions.get(id).map(|session| &*session.client_id);
+                let index = self.topics.predefined(client_id, topic_id);
+                index
+                    .and_then(|index| self.topics.get(index))
                     .map(|topic| topic.name.as_ref().into())
                     .ok_or(ReturnCode::InvalidTopicId)
             }
@@ -338,7 +340,7 @@ impl Broker {
         request: &Unsubscribe<'_>,
     ) {
         // UNSUBACK has no return code: what never was is gone as well (MQTT 3.1.1 §3.10.4).
-        if let Ok(filter) = self.filter_of(&request.topic) {
+        if let Ok(filter) = self.filter_of(id, &request.topic) {
             self.unsubscribe(id, &filter);
         }
         self.hand_over(id);
@@ -347,7 +349,7 @@ impl Broker {
             .push(Reply::Unsuback(id, request.msg_id));
     }
 
-    fn unsubscribe(&mut self, id: SessionId, filter: &str) {
+    pub(super) fn unsubscribe(&mut self, id: SessionId, filter: &str) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };

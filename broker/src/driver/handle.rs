@@ -1,6 +1,7 @@
 //! Questions from other tasks.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::io::IoStats;
 use super::shared::Shared;
@@ -32,6 +33,19 @@ impl Handle {
         look: impl FnOnce(&Broker) -> T + Send + 'static,
     ) -> Result<T, Gone> {
         self.shared.look(look).ok_or(Gone)
+    }
+
+    /// Changes something in the broker, between two batches of datagrams; what follows from it is sent.
+    ///
+    /// # Errors
+    /// When the broker has stopped.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Broker, Instant) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        self.shared
+            .act(|core, now| change(&mut core.broker, now))
+            .ok_or(Gone)
     }
 
     /// What the driver has counted.

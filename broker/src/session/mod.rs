@@ -153,6 +153,11 @@ impl Session {
         self.listens() || (self.state == State::Asleep && self.ready)
     }
 
+    /// Whether it is somewhere: connected, asleep or awake.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state != State::Disconnected
+    }
+
     /// Whether it is connected and may send requests.
     pub(crate) fn is_active(&self) -> bool {
         self.state == State::Active
