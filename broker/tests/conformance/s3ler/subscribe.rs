@@ -76,7 +76,7 @@ fn a_registered_topic_is_subscribed_to_by_its_name_and_keeps_its_id() {
     assert_eq!(world.subscribe(at(1), name("registered"), Qos::Zero), id);
     let octets = TopicRef::Short(id.to_be_bytes());
     world.send(at(1), &subscribe(octets, Qos::Zero, MsgId(5)));
-    let refused = suback(0, Qos::Zero, MsgId(5), ReturnCode::InvalidTopicId);
+    let refused = suback(0, Qos::Zero, MsgId(5), ReturnCode::NotSupported);
     world.expect(at(1), &refused);
 }
 
@@ -138,29 +138,29 @@ fn all_flags_that_are_not_used_are_ignored_together() {
     ignored(RETAIN | WILL | CLEAN_SESSION);
 }
 
-/// The suite wants DISCONNECT. The text says only that the value is reserved (MQTT-SN 1.2 §5.3.4):
-/// what the message asks for cannot be known, so it is dropped and counted, and nobody subscribes.
+/// The suite wants DISCONNECT. What cannot be accepted is answered with a SUBACK that says why
+/// (MQTT-SN 1.2 §6.9).
 #[track_caller]
-fn dropped(flags: u8) {
+fn refused(flags: u8) {
     let mut world = connected();
     send_flags(&mut world, flags | RESERVED);
+    let refused = suback(0, Qos::Zero, MsgId(5), ReturnCode::NotSupported);
+    world.expect(at(1), &refused);
     world.expect_nothing(at(1));
-    let reason = "reserved TopicIdType";
-    assert_eq!(world.broker.stats().malformed.get(reason), Some(&1));
     assert!(world.broker.sessions()[0].subscriptions.is_empty());
 }
 
 #[test]
-fn the_reserved_topic_id_type_is_dropped() {
-    dropped(CLEAN_SESSION);
+fn the_reserved_topic_id_type_is_refused() {
+    refused(CLEAN_SESSION);
 }
 
 #[test]
-fn the_reserved_topic_id_type_with_retain_and_clean_session_is_dropped() {
-    dropped(RETAIN | CLEAN_SESSION);
+fn the_reserved_topic_id_type_with_retain_and_clean_session_is_refused() {
+    refused(RETAIN | CLEAN_SESSION);
 }
 
 #[test]
-fn the_reserved_topic_id_type_with_all_flags_is_dropped() {
-    dropped(RETAIN | WILL | CLEAN_SESSION);
+fn the_reserved_topic_id_type_with_all_flags_is_refused() {
+    refused(RETAIN | WILL | CLEAN_SESSION);
 }

@@ -29,6 +29,9 @@ fn requests() -> Vec<Packet<'static>> {
         Packet::Pubrel(MsgId(5)),
         Packet::WillTopicUpd(Some(will)),
         Packet::WillMsgUpd(b"gone"),
+        Packet::WillTopic(Some(will)),
+        Packet::WillTopic(None),
+        Packet::WillMsg(b"gone"),
         pingreq(""),
         pingreq("nobody"),
         disconnect(None),
@@ -56,9 +59,6 @@ fn answers_of_who_is_not_connected_are_ignored() {
         regack(1, MsgId(5), ReturnCode::Accepted),
         Packet::Pubrec(MsgId(5)),
         Packet::Pubcomp(MsgId(5)),
-        will_topic("wl", Qos::Zero, false),
-        Packet::WillTopic(None),
-        Packet::WillMsg(b"gone"),
     ] {
         world.send(at(1), &answer);
         world.expect_nothing(at(1));

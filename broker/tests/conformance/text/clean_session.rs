@@ -111,7 +111,7 @@ fn a_dialogue_that_is_not_finished_changes_nothing_of_what_is_stored() {
     world.expect(at(1), &Packet::WillMsgReq);
     world.advance(seconds(600));
     world.send(at(1), &Packet::WillMsg(b"new"));
-    world.expect_nothing(at(1));
+    world.expect(at(1), &disconnect(None));
     open(&mut world, at(1), ME, false, 60);
     assert_eq!(left(world), (true, old()));
 }

@@ -246,6 +246,8 @@ fn it_is_known_by_its_client_id_wherever_it_wakes_up() {
     world.send(at(3), &pingreq(ME));
     world.expect_publish(at(3), AB, Qos::Zero, &[1]);
     world.expect(at(3), &Packet::Pingresp);
+    // Where it was before, whoever is there learns that the session has gone.
+    world.expect(at(1), &disconnect(None));
     world.expect_nothing(at(1));
 }
 
