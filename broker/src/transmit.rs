@@ -115,6 +115,9 @@ pub(crate) struct Transmits {
     popped: usize,
 }
 
+/// Octets of datagrams that it is ordinary to have room for.
+const ORDINARY: usize = 1 << 20;
+
 impl Transmits {
     /// Takes the oldest datagram.
     pub(crate) fn pop(&mut self) -> Option<Transmit<'_>> {
@@ -150,9 +153,14 @@ impl Transmits {
         self.len() == 0
     }
 
+    /// Makes room for a batch of ordinary size, so that it need not grow in use.
+    pub(crate) fn make_room(&mut self) {
+        self.buffer.reserve(ORDINARY / 16);
+        self.entries.reserve(ORDINARY / 1024);
+    }
+
     /// Forgets what was not taken. The memory is kept, as far as it is of ordinary size.
     pub(crate) fn clear(&mut self) {
-        const ORDINARY: usize = 1 << 20;
         self.popped = 0;
         self.buffer.clear();
         self.entries.clear();

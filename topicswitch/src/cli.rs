@@ -81,9 +81,12 @@ pub struct UpArgs {
 /// `broker`
 #[derive(Debug, Args)]
 pub struct BrokerArgs {
-    /// Where MQTT-SN clients reach the broker.
+    /// Where MQTT-SN clients reach the broker: one IPv4 address, one IPv6 address, or one of each.
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Vec<SocketAddr>,
+    /// Threads that receive; 0 for one per core.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
     /// Let the network help: serve the contract to a controller there (`contract` of the
     /// configuration when no address is given). The switch must then drop forged tags, so use this
     /// only behind one.

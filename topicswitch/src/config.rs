@@ -14,8 +14,10 @@ pub const DEFAULT_STATUS: SocketAddr =
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where MQTT-SN clients reach the broker (`up`, `broker`). Default 127.0.0.1:1884.
-    pub listen: SocketAddr,
+    /// Where MQTT-SN clients reach the broker (`up`, `broker`): an address, or for `broker` a list of
+    /// one IPv4 and one IPv6 address. Default 127.0.0.1:1884.
+    #[serde(deserialize_with = "one_or_several")]
+    pub listen: Vec<SocketAddr>,
     /// Where broker and controller meet: the broker serves gRPC there, the controller connects.
     /// Default 127.0.0.1:9560.
     pub contract: SocketAddr,
@@ -24,6 +26,8 @@ pub struct Config {
     pub status: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// How `broker` uses the machine's network and cores.
+    pub io: broker::driver::IoConfig,
     /// The broker.
     pub broker: broker::Config,
     /// The controller.
@@ -36,10 +40,11 @@ impl Default for Config {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Config {
-            listen: local(1884),
+            listen: vec![local(1884)],
             contract: local(9560),
             status: None,
             log: LogConfig::default(),
+            io: broker::driver::IoConfig::default(),
             broker: broker::Config::default(),
             controller: controller::Config::default(),
             sim: SimConfig::default(),
@@ -122,6 +127,14 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A value that the broker's sockets cannot have.
+    #[error("{}: io: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: broker::driver::IoConfigError,
+    },
     /// A value that the broker refuses.
     #[error("{}: broker: {source}", path.display())]
     Broker {
@@ -177,6 +190,10 @@ impl Config {
         } else {
             serde_yaml::from_str(text).map_err(|error| parse_error(&error, path))?
         };
+        config.io.check().map_err(|source| ConfigError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         config
             .broker
             .check()
@@ -201,6 +218,40 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// An address, or a list of them.
+fn one_or_several<'de, D>(from: D) -> Result<Vec<SocketAddr>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    struct OneOrSeveral;
+    impl<'de> serde::de::Visitor<'de> for OneOrSeveral {
+        type Value = Vec<SocketAddr>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("ADDRESS:PORT or a list of them")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            let one = text
+                .parse()
+                .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))?;
+            Ok(vec![one])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut several = Vec::new();
+            while let Some(one) = list.next_element()? {
+                several.push(one);
+            }
+            Ok(several)
+        }
+    }
+    from.deserialize_any(OneOrSeveral)
 }
 
 fn parse_error(error: &serde_yaml::Error, path: &Path) -> ConfigError {
@@ -259,7 +310,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_all_defaults() {
         let config = Config::parse("# nothing\n\n", Path::new("x")).unwrap();
-        assert_eq!(config.listen.port(), 1884);
+        assert_eq!(config.listen[0].port(), 1884);
     }
 
     #[test]
@@ -275,6 +326,7 @@ mod tests {
         for path in [
             "",
             "log",
+            "io",
             "broker",
             "broker/auth",
             "broker/acl",

@@ -55,7 +55,7 @@ struct Outlet {
 impl Lanes {
     /// `count` lanes, from 1 to 64.
     pub(super) fn new(count: usize) -> Self {
-        let lanes = (0..count.clamp(1, MAX_LANES)).map(|_| Lane::default());
+        let lanes = (0..count.clamp(1, MAX_LANES)).map(|_| Lane::new());
         Lanes {
             lanes: lanes.collect(),
         }
@@ -110,6 +110,21 @@ impl Lanes {
 }
 
 impl Lane {
+    fn new() -> Self {
+        let mut lane = Lane::default();
+        for transmits in [
+            lane.inbox.get_mut().unwrap_or_else(PoisonError::into_inner),
+            &mut lane
+                .outlet
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner)
+                .outbox,
+        ] {
+            transmits.make_room();
+        }
+        lane
+    }
+
     fn empty(&self, number: usize, ways: &Ways) {
         loop {
             let Some(mut outlet) = self.turn() else {

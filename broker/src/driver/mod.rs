@@ -4,19 +4,24 @@
 //! the controller) locks it, lets it decide, and then sends what it said, outside the lock and without
 //! handing it to another thread (see `lanes`).
 
+#[allow(unsafe_code)]
+mod batch;
 mod handle;
 mod ingress;
 mod io;
 mod lanes;
+mod plan;
 mod shared;
 mod socket;
+mod sockets;
 mod timer;
 mod ways;
+mod worker;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use offload::BrokerEnd;
@@ -25,14 +30,16 @@ use tokio_util::sync::CancellationToken;
 
 pub use handle::{Gone, Handle};
 pub use ingress::Ingress;
-pub use io::IoStats;
+pub use io::{IoConfig, IoConfigError, IoStats};
 pub use socket::{ChannelSocket, DatagramSocket};
+pub use sockets::{BindError, UdpSockets};
 pub use ways::Outbound;
 
 use crate::core::Broker;
 use crate::transmit::Source;
 use shared::Shared;
 use ways::Way;
+use worker::Threads;
 
 /// The longest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
@@ -51,42 +58,86 @@ pub enum DriverError {
     /// A thread could not be started.
     #[error("cannot start a thread of the broker: {0}")]
     Thread(std::io::Error),
+    /// A defect of the broker.
+    #[error("the thread `{thread}` has panicked; its message is above")]
+    Panicked {
+        /// Its name.
+        thread: String,
+    },
 }
 
-/// A broker around which a socket and a clock are put.
-#[derive(Debug)]
-pub struct Driver<S> {
+/// A broker around which sockets and a clock are put.
+pub struct Driver {
     shared: Arc<Shared>,
-    socket: Arc<S>,
+    transport: Transport,
     links: mpsc::Receiver<BrokerEnd>,
 }
 
-impl<S: DatagramSocket + 'static> Driver<S> {
-    /// Puts the socket around the broker. Each `BrokerEnd` that comes from `links` replaces the
+/// What brings the datagrams.
+enum Transport {
+    /// Threads at the system's sockets.
+    Udp(UdpSockets),
+    /// A task at another socket.
+    Task(Pin<Box<dyn Future<Output = Result<(), DriverError>> + Send>>),
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Puts a socket around the broker. Each `BrokerEnd` that comes from `links` replaces the
     /// controller before. The handle answers questions until [`Driver::run`] ends.
-    pub fn new(mut broker: Broker, socket: S, links: mpsc::Receiver<BrokerEnd>) -> (Self, Handle) {
-        if broker.intent().services.is_empty()
-            && let Ok(local) = socket.local_addr()
-            && !local.ip().is_unspecified()
-        {
-            broker.set_services(Instant::now(), BTreeSet::from([local]));
-        }
-        if broker.status().offload && broker.intent().services.is_empty() {
-            tracing::warn!(
-                "nothing can be offloaded: the socket listens on all addresses, so list those that \
-                 clients write to under offload.services"
-            );
-        }
-        let socket = Arc::new(socket);
+    pub fn new<S: DatagramSocket + 'static>(
+        mut broker: Broker,
+        socket: S,
+        links: mpsc::Receiver<BrokerEnd>,
+    ) -> (Self, Handle) {
+        name_services(&mut broker, &local(&socket));
         let shared = Shared::new(broker, 1);
+        let socket = Arc::new(socket);
         let outbound = Arc::new(SocketOutbound(Arc::clone(&socket)));
         shared.ways.set_udp(Way::Outbound(outbound));
+        let receiver = Arc::clone(&shared);
+        let task = async move { receive(&receiver, &*socket).await };
+        Self::with(shared, Transport::Task(Box::pin(task)), links)
+    }
+
+    /// Puts UDP sockets around the broker, as [`Driver::new`] does, with threads of their own.
+    pub fn udp(
+        mut broker: Broker,
+        sockets: UdpSockets,
+        links: mpsc::Receiver<BrokerEnd>,
+    ) -> (Self, Handle) {
+        name_services(&mut broker, sockets.local_addrs());
+        // Alone a worker has nobody to share with; several should seldom meet.
+        let lanes = match sockets.config.workers() {
+            1 => 1,
+            workers => 4 * workers,
+        };
+        let shared = Shared::new(broker, lanes);
+        shared
+            .ways
+            .set_udp(Way::Sockets(Arc::clone(&sockets.outlets)));
+        Self::with(shared, Transport::Udp(sockets), links)
+    }
+
+    fn with(
+        shared: Arc<Shared>,
+        transport: Transport,
+        links: mpsc::Receiver<BrokerEnd>,
+    ) -> (Self, Handle) {
+        let handle = Handle::new(Arc::clone(&shared));
         let driver = Driver {
-            shared: Arc::clone(&shared),
-            socket,
+            shared,
+            transport,
             links,
         };
-        (driver, Handle::new(shared))
+        (driver, handle)
     }
 
     /// Where another transport puts in what it receives.
@@ -103,51 +154,57 @@ impl<S: DatagramSocket + 'static> Driver<S> {
     /// Serves until `shutdown` is cancelled; then tells the connected clients and returns.
     ///
     /// # Errors
-    /// When the socket cannot be read any more.
+    /// When a socket cannot be read any more, or a thread cannot go on.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DriverError> {
         let Driver {
             shared,
-            socket,
+            transport,
             links,
         } = self;
-        let _clock = Clock::start(&shared)?;
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            ended = receive(&shared, &*socket) => ended,
-            never = follow_links(&shared, links) => match never {},
+        let mut threads = Threads::new(&shared);
+        let serving = async {
+            threads.start_clock()?;
+            let task = match transport {
+                Transport::Udp(sockets) => {
+                    for socket in sockets.inlets() {
+                        threads.start_worker(socket, &sockets.config)?;
+                    }
+                    None
+                }
+                Transport::Task(task) => Some(task),
+            };
+            let task = async {
+                match task {
+                    Some(task) => task.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                failed = threads.failed() => Err(failed),
+                ended = task => ended,
+                never = follow_links(&shared, links) => match never {},
+            }
         };
+        let served = serving.await;
         shared.stop();
-        ended
+        threads.join().await;
+        served
     }
 }
 
-/// The clock's thread; ends with this value.
-struct Clock {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Clock {
-    fn start(shared: &Arc<Shared>) -> Result<Self, DriverError> {
-        let timed = Arc::clone(shared);
-        let thread = std::thread::Builder::new()
-            .name("broker clock".into())
-            .spawn(move || timed.timer.run(&timed))
-            .map_err(DriverError::Thread)?;
-        Ok(Clock {
-            shared: Arc::clone(shared),
-            thread: Some(thread),
-        })
+/// The addresses that clients write to are those of the sockets, if nobody has said others.
+fn name_services(broker: &mut Broker, local: &[SocketAddr]) {
+    let named = local.iter().filter(|at| !at.ip().is_unspecified());
+    let named: BTreeSet<SocketAddr> = named.copied().collect();
+    if broker.intent().services.is_empty() && !named.is_empty() {
+        broker.set_services(Instant::now(), named);
     }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        self.shared.timer.stop();
-        if let Some(thread) = self.thread.take() {
-            // It waits for nothing but the core's lock. A panic in there has poisoned the core.
-            let _ = thread.join();
-        }
+    if broker.status().offload && broker.intent().services.is_empty() {
+        tracing::warn!(
+            "nothing can be offloaded: the socket listens on all addresses, so list those that \
+             clients write to under offload.services"
+        );
     }
 }
 
@@ -170,7 +227,10 @@ async fn receive(shared: &Shared, socket: &impl DatagramSocket) -> Result<(), Dr
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) => {
                 let datagram = (Source::from(from), &buffer[..length]);
-                shared.handle(std::iter::once(datagram));
+                if !shared.handle(std::iter::once(datagram)) {
+                    // A thread has panicked, and is about to tell.
+                    return std::future::pending().await;
+                }
             }
             Err(error) if is_passing(&error) => {
                 tracing::debug!(%error, "a datagram of before did not arrive");
@@ -219,6 +279,10 @@ async fn follow_links(
             }
         };
     }
+}
+
+fn local(socket: &impl DatagramSocket) -> Vec<SocketAddr> {
+    socket.local_addr().into_iter().collect()
 }
 
 /// Errors that say something about one datagram or one peer, not about the socket: ICMP errors are

@@ -44,7 +44,8 @@ struct Link {
 
 impl Shared {
     /// Takes the broker; its datagrams will leave through `lanes` lanes.
-    pub(super) fn new(broker: Broker, lanes: usize) -> Arc<Self> {
+    pub(super) fn new(mut broker: Broker, lanes: usize) -> Arc<Self> {
+        broker.transmits().make_room();
         let core = Core {
             broker,
             link: None,

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
 
 /// A socket of datagrams.
@@ -32,24 +31,6 @@ pub trait DatagramSocket: Send + Sync {
     /// # Errors
     /// As the system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
-}
-
-impl DatagramSocket for UdpSocket {
-    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        UdpSocket::recv_from(self, buffer).await
-    }
-
-    fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        UdpSocket::try_recv_from(self, buffer)
-    }
-
-    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        UdpSocket::try_send_to(self, datagram, to).map(|_| ())
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        UdpSocket::local_addr(self)
-    }
 }
 
 /// A socket inside one process: a pair of channels of (peer, datagram).

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker::driver::{ChannelSocket, Driver};
-use broker::{Broker, Config};
+use broker::driver::{ChannelSocket, Driver, IoConfig, UdpSockets};
+use broker::{AdvertiseConfig, Broker, Config};
 use mqttsn::{Packet, ReturnCode};
 use offload::{FromBroker, FromController};
 use tokio::net::UdpSocket;
@@ -26,10 +26,12 @@ fn broker(config: Config) -> Broker {
 
 #[tokio::test]
 async fn a_client_is_served_over_udp_until_shutdown() {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let server = socket.local_addr().unwrap();
+    let any = ["127.0.0.1:0".parse().unwrap()];
+    let advertise = AdvertiseConfig::default();
+    let sockets = UdpSockets::bind(&any, &IoConfig::default(), &advertise).unwrap();
+    let server = sockets.local_addrs()[0];
     let (_links, links) = mpsc::channel(1);
-    let (driver, handle) = Driver::new(broker(Config::default()), socket, links);
+    let (driver, handle) = Driver::udp(broker(Config::default()), sockets, links);
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(driver.run(shutdown.clone()));
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();

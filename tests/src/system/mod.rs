@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use broker::driver::Handle;
+use broker::driver::{Handle, IoConfig};
 use mqttsn::types::Qos;
 use sim::ports::{DEFAULT_SERVICE_MAC, Host, MacAddr, Port, mem_pair};
-use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use topicswitch::config::SimConfig;
 use topicswitch::node::{
@@ -69,9 +68,10 @@ impl System {
 
     async fn broker_alone(config: broker::Config) -> Self {
         let tasks = Tasks::new(CancellationToken::new());
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let at = socket.local_addr().expect("bound");
-        let node = BrokerNode::start(config, socket, &tasks).expect("a valid configuration");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (node, at) = BrokerNode::listen(config, &[any], &IoConfig::default(), &tasks)
+            .expect("a free port and a valid configuration");
+        let at = at[0];
         System {
             broker: node.handle,
             kind: Kind::BrokerAlone,

@@ -1,8 +1,5 @@
 //! `topicswitch broker`
 
-use anyhow::Context;
-use tokio::net::UdpSocket;
-
 use crate::cli::BrokerArgs;
 use crate::config::Config;
 use crate::node::{BrokerNode, Tasks};
@@ -13,7 +10,12 @@ use crate::status::{self, Parts};
 /// # Errors
 /// What cannot be bound, or the socket's end.
 pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Result<()> {
-    let listen = args.listen.unwrap_or(config.listen);
+    let listen = match args.listen.is_empty() {
+        true => config.listen,
+        false => args.listen,
+    };
+    let mut io = config.io;
+    io.workers = args.workers.unwrap_or(io.workers);
     let mut broker = config.broker;
     let contract = args
         .offload
@@ -21,18 +23,16 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
     broker.offload.enabled |= contract.is_some();
     let offload = broker.offload.enabled;
 
-    let socket = UdpSocket::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen for MQTT-SN at {listen}"))?;
-    let local = socket.local_addr()?;
-    let node = BrokerNode::start(broker, socket, &tasks)?;
+    let (node, local) = BrokerNode::listen(broker, &listen, &io, &tasks)?;
+    let local = local.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let local = local.join(" and ");
     if offload {
         let at = node
             .serve_contract(contract.unwrap_or(config.contract), &tasks)
             .await?;
-        tracing::info!(listen = %local, contract = %at, "broker ready; a controller may connect");
+        tracing::info!(listen = local, contract = %at, "broker ready; a controller may connect");
     } else {
-        tracing::info!(listen = %local, "broker ready");
+        tracing::info!(listen = local, "broker ready");
     }
     if let Some(address) = args.status.or(config.status) {
         status::serve(
@@ -60,6 +60,11 @@ pub fn broker_part(parts: Parts, node: &BrokerNode) -> Parts {
                     })
                 })
                 .await;
+            let io = serde_json::json!(handle.io());
+            let asked = asked.map(|mut part| {
+                part["io"] = io;
+                part
+            });
             asked.unwrap_or_else(|gone| serde_json::json!({ "error": gone.to_string() }))
         }
     })

@@ -14,11 +14,13 @@ use crate::status::{self, Parts};
 /// # Errors
 /// What cannot be bound or started, or the first part that fails.
 pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<()> {
-    let listen = match args.listen.unwrap_or(config.listen) {
-        SocketAddr::V4(listen) => listen,
-        SocketAddr::V6(listen) => bail!(
+    let listen = args.listen.map_or(config.listen, |listen| vec![listen]);
+    let listen = match listen[..] {
+        [SocketAddr::V4(listen)] => listen,
+        [SocketAddr::V6(listen)] => bail!(
             "the embedded switch listens on IPv4 only, not {listen}; `topicswitch broker` takes IPv6"
         ),
+        _ => bail!("the embedded switch listens at one address, not at {listen:?}"),
     };
     let more = if args.ports.is_empty() {
         super::sim::port_configs(&config.sim)?

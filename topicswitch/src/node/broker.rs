@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use broker::auth::Keys;
-use broker::driver::{DatagramSocket, Driver, Handle};
+use broker::driver::{DatagramSocket, Driver, Handle, IoConfig, UdpSockets};
 use broker::{Broker, Config, Policy};
 use offload::BrokerEnd;
 use tokio::net::TcpListener;
@@ -33,10 +33,38 @@ impl BrokerNode {
     ///
     /// # Errors
     /// A configuration that the broker refuses.
-    pub fn start<S>(mut config: Config, socket: S, tasks: &Tasks) -> anyhow::Result<Self>
+    pub fn start<S>(config: Config, socket: S, tasks: &Tasks) -> anyhow::Result<Self>
     where
         S: DatagramSocket + 'static,
     {
+        Self::start_with(config, tasks, |broker, links| {
+            Driver::new(broker, socket, links)
+        })
+    }
+
+    /// Starts a broker that listens at UDP addresses of this machine. Returns where, ports filled in.
+    ///
+    /// # Errors
+    /// A configuration that the broker refuses, or an address that cannot be used.
+    pub fn listen(
+        config: Config,
+        listen: &[SocketAddr],
+        io: &IoConfig,
+        tasks: &Tasks,
+    ) -> anyhow::Result<(Self, Vec<SocketAddr>)> {
+        let sockets = UdpSockets::bind(listen, io, &config.advertise)?;
+        let local = sockets.local_addrs().to_vec();
+        let node = Self::start_with(config, tasks, |broker, links| {
+            Driver::udp(broker, sockets, links)
+        })?;
+        Ok((node, local))
+    }
+
+    fn start_with(
+        mut config: Config,
+        tasks: &Tasks,
+        driver: impl FnOnce(Broker, mpsc::Receiver<BrokerEnd>) -> (Driver, Handle),
+    ) -> anyhow::Result<Self> {
         if config.offload.first_generation == 0 {
             // A tag that somebody made up, or one from before a restart, should name no generation
             // of this run.
@@ -50,7 +78,7 @@ impl BrokerNode {
         let broker = Broker::with_access(config, Box::new(policy), Instant::now());
         let broker = broker.context("broker")?;
         let (links, accepted) = mpsc::channel(1);
-        let (driver, handle) = Driver::new(broker, socket, accepted);
+        let (driver, handle) = driver(broker, accepted);
         let shutdown = tasks.shutdown();
         tasks.spawn("broker", async move { Ok(driver.run(shutdown).await?) });
         Ok(BrokerNode {
