@@ -6,7 +6,7 @@
 //! ```
 //! use topicswitch::config::Config;
 //! let config = Config::parse("listen: 127.0.0.1:1900", "lab.yaml".as_ref())?;
-//! assert_eq!(config.listen.port(), 1900);
+//! assert_eq!(config.listen[0].port(), 1900);
 //! # Ok::<(), topicswitch::config::ConfigError>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -480,9 +480,9 @@ mod tests {
             datagrams: 3,
         };
         let mut sending = Sending::default();
-        let part = [0..250];
+        let part = std::slice::from_ref(&(0..250));
         sending
-            .send(from.as_fd(), &buffer, &[message], &part)
+            .send(from.as_fd(), &buffer, &[message], part)
             .unwrap();
         let lengths: Vec<_> = received(&to, 3).iter().map(|(_, b)| b.len()).collect();
         assert_eq!(lengths, [100, 100, 50]);
@@ -499,10 +499,10 @@ mod tests {
             segment: 100,
             datagrams: 3,
         };
-        let part = [0..250];
+        let part = std::slice::from_ref(&(0..250));
         let mut sending = Sending::default();
         sending
-            .send(from.as_fd(), &buffer, &[message], &part)
+            .send(from.as_fd(), &buffer, &[message], part)
             .unwrap();
         let mut receiving = Receiving::new(1);
         receiving.receive(to.as_fd(), true).unwrap();
