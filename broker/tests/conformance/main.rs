@@ -1,6 +1,7 @@
-//! The facts of outside test suites, as tests of our own, in virtual time.
+//! What the text of MQTT-SN 1.2 asks of a server, and the facts of outside test suites, as tests of
+//! our own, in virtual time.
 //!
-//! One directory a suite, one file a concern. Where a suite and the text of MQTT-SN 1.2 disagree the
+//! One directory a suite (`text` is what no suite looks at), one file a concern. Where a suite and the text of MQTT-SN 1.2 disagree the
 //! text wins, and the test names the section. The list of cases is in `docs/conformance*.md`.
 #![allow(
     unreachable_pub,
@@ -15,6 +16,7 @@ mod clients;
 mod emqx;
 mod gateway_tester;
 mod s3ler;
+mod table;
 mod text;
 #[allow(
     dead_code,
