@@ -408,6 +408,14 @@ impl Broker {
             }
             return;
         }
+        if puback.return_code == ReturnCode::Congestion
+            && let Some(in_flight) = &mut session.outbox.in_flight
+        {
+            // It is there and has no room now: the message comes again, after T_retry.
+            in_flight.sent = now;
+            in_flight.retries = 0;
+            return;
+        }
         let Some(InFlight {
             exchange: Exchange::Publish { mut message, alias },
             ..

@@ -1,8 +1,9 @@
 //! What the text of MQTT-SN 1.2 asks of a server, and the facts of outside test suites, as tests of
 //! our own, in virtual time.
 //!
-//! One directory a suite (`text` is what no suite looks at), one file a concern. Where a suite and the text of MQTT-SN 1.2 disagree the
-//! text wins, and the test names the section. The list of cases is in `docs/conformance*.md`.
+//! One directory a suite (`text` is what no suite looks at), one file a concern. Where a suite and the
+//! text disagree the text wins, and the test names the section. Which test holds what is in
+//! `docs/conformance*.md`.
 #![allow(
     unreachable_pub,
     reason = "a test binary has no outside; `pub` says what the files share"

@@ -241,3 +241,24 @@ fn who_comes_back_gets_all_retransmissions_of_a_pubrel_anew() {
     }
     world.expect(at(2), &Packet::Pubrel(msg_id));
 }
+
+/// PUBACK may say so at any QoS (§5.4.13). The message is not acknowledged by it, and the client is
+/// there: it is neither lost nor loses the message.
+#[test]
+fn a_subscriber_that_is_congested_gets_the_message_again_later() {
+    for qos in [Qos::One, Qos::Two] {
+        let mut world = impatient(TopicRef::Short(*b"ab"));
+        world.send(at(1), &publish(AB, qos, 1, b"x"));
+        let MsgId(msg_id) = world.expect_publish(at(2), AB, qos, b"x");
+        for _ in 0..10 {
+            world.advance(seconds(3));
+            let congested = puback(AB.topic_id, msg_id, ReturnCode::Congestion);
+            world.send(at(2), &congested);
+            world.advance(ms(11_999));
+            world.expect_nothing(at(2));
+            world.advance(ms(1));
+            assert_eq!(world.expect_publish(at(2), AB, qos, b"x"), MsgId(msg_id));
+        }
+        assert_eq!(world.broker.stats().sessions_lost, 0);
+    }
+}
