@@ -2,6 +2,7 @@
 
 mod access;
 mod advertise;
+mod limits;
 mod predefined;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 pub use access::{AclAction, AclConfig, AclRule, AuthConfig, ClientPattern, Permit, Takeover};
 pub use advertise::AdvertiseConfig;
+pub use limits::RateConfig;
 pub use predefined::Predefined;
 
 /// Configuration of one broker. Durations are in seconds or milliseconds as their names say.
@@ -32,20 +34,38 @@ pub struct Config {
     /// Sessions kept, connected or not. A CONNECT beyond them is answered with congestion.
     /// Default 100000.
     pub max_sessions: usize,
+    /// Those of them that are connected or asleep at one IP address, 0 for no limit. Default 0.
+    pub max_sessions_per_address: usize,
+    /// Sessions of which only a CONNECT over plain UDP was heard, and will dialogues under way: for
+    /// their address may be forged. The oldest makes room for the newest. Default 10000.
+    pub max_unconfirmed_sessions: usize,
     /// Topic names kept. Default 1000000.
     pub max_topics: usize,
     /// Levels of one topic name or filter. Default 64.
     pub max_topic_levels: usize,
     /// Subscriptions per session. Default 1000.
     pub max_subscriptions: usize,
+    /// Subscriptions of all sessions. Default 4000000.
+    pub max_total_subscriptions: usize,
+    /// Octets of all topic names and of all subscriptions' filters. Default 268435456.
+    pub max_name_octets: usize,
     /// Topic ids per session. Default 10000.
     pub max_topic_ids: usize,
     /// Messages that wait for one client. Newer ones are dropped and counted. Default 1000.
     pub max_queued_messages: usize,
     /// Payload octets that wait for one client. Default 1048576.
     pub max_queued_octets: usize,
+    /// Octets that wait for all clients together, an overhead for each message included. Default
+    /// 268435456.
+    pub max_total_queued_octets: usize,
+    /// Octets of a will's message. Default 4096.
+    pub max_will_octets: usize,
     /// Retained messages kept. Default 100000.
     pub max_retained: usize,
+    /// Payload octets of all retained messages. Default 268435456.
+    pub max_retained_octets: usize,
+    /// Messages taken in a second. Default no limit.
+    pub rates: RateConfig,
     /// Predefined topic ids and their names, the same for every client. Default none.
     pub predefined_topics: BTreeMap<u16, String>,
     /// Predefined topic ids of single clients, by ClientId; they come before those of all. Default
@@ -92,13 +112,21 @@ impl Default for Config {
             t_retry_ms: 10_000,
             n_retry: 5,
             max_sessions: 100_000,
+            max_sessions_per_address: 0,
+            max_unconfirmed_sessions: 10_000,
             max_topics: 1_000_000,
             max_topic_levels: 64,
             max_subscriptions: 1_000,
+            max_total_subscriptions: 4_000_000,
+            max_name_octets: 1 << 28,
             max_topic_ids: 10_000,
             max_queued_messages: 1_000,
             max_queued_octets: 1 << 20,
+            max_total_queued_octets: 1 << 28,
+            max_will_octets: 4096,
             max_retained: 100_000,
+            max_retained_octets: 1 << 28,
+            rates: RateConfig::default(),
             predefined_topics: BTreeMap::new(),
             predefined_topics_of: BTreeMap::new(),
             auth: AuthConfig::default(),
@@ -219,6 +247,9 @@ impl Config {
             if ms > 86_400_000 {
                 return Err(ConfigError::LongDuration(name));
             }
+        }
+        if self.max_unconfirmed_sessions == 0 {
+            return Err(ConfigError::Zero("max_unconfirmed_sessions"));
         }
         self.auth.check()?;
         self.acl.check()?;

@@ -50,9 +50,9 @@ mod transmit;
 pub use crate::access::{Access, Admitted, AllowAll, Client, Denied, Policy};
 pub use crate::config::{
     AclAction, AclConfig, AclRule, AdvertiseConfig, AuthConfig, ClientPattern, Config, ConfigError,
-    OffloadConfig, Permit, Predefined, Takeover,
+    OffloadConfig, Permit, Predefined, RateConfig, Takeover,
 };
-pub use crate::core::{Broker, SessionInfo, Status, SubscriberInfo, TopicInfo};
+pub use crate::core::{Broker, SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
 pub use crate::offloading::intent::Unserved;
 pub use crate::session::State;
 pub use crate::stats::Stats;

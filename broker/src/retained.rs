@@ -18,23 +18,33 @@ pub(crate) struct RetainedMessage {
 pub(crate) struct Retained {
     messages: FxHashMap<TopicIndex, RetainedMessage>,
     limit: usize,
+    octets: usize,
+    max_octets: usize,
 }
 
 impl Retained {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, max_octets: usize) -> Self {
         Retained {
             messages: FxHashMap::default(),
             limit,
+            octets: 0,
+            max_octets,
         }
     }
 
     /// What is kept already stays.
-    pub(crate) fn set_limit(&mut self, limit: usize) {
+    pub(crate) fn set_limits(&mut self, limit: usize, max_octets: usize) {
         self.limit = limit;
+        self.max_octets = max_octets;
     }
 
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// Payload octets of all of them.
+    pub(crate) fn octets(&self) -> usize {
+        self.octets
     }
 
     pub(crate) fn get(&self, topic: TopicIndex) -> Option<&RetainedMessage> {
@@ -44,12 +54,17 @@ impl Retained {
     /// Keeps the message; an empty one deletes (MQTT 3.1.1 §3.3.1.3). False if there was no room.
     pub(crate) fn put(&mut self, topic: TopicIndex, qos: Qos, payload: &[u8]) -> bool {
         if payload.is_empty() {
-            self.messages.remove(&topic);
+            if let Some(before) = self.messages.remove(&topic) {
+                self.octets -= before.payload.len();
+            }
             return true;
         }
-        if self.messages.len() >= self.limit && !self.messages.contains_key(&topic) {
+        let before = self.messages.get(&topic).map(|before| before.payload.len());
+        let octets = self.octets - before.unwrap_or(0) + payload.len();
+        if octets > self.max_octets || (before.is_none() && self.messages.len() >= self.limit) {
             return false;
         }
+        self.octets = octets;
         let payload = payload.into();
         self.messages
             .insert(topic, RetainedMessage { qos, payload });

@@ -23,6 +23,20 @@ pub struct Stats {
     pub delivered: u64,
     /// Recipients that a tagged copy had already reached, so that the broker left them out.
     pub delivered_by_data_plane: u64,
+    /// PUBLISH of QoS 0 and −1 dropped because there were too many in a second.
+    pub dropped_rate: u64,
+    /// Requests refused, with congestion where there is a code, because there were too many.
+    pub refused_rate: u64,
+    /// REGISTER, SUBSCRIBE and wills refused because something was full.
+    pub refused_full: u64,
+    /// CONNECT refused because there was no room for a session.
+    pub sessions_refused: u64,
+    /// Sessions of which only a CONNECT was heard that made room for another.
+    pub sessions_evicted: u64,
+    /// Will dialogues that made room for another.
+    pub dialogues_evicted: u64,
+    /// Messages dropped because too much waited for all clients together.
+    pub dropped_total_full: u64,
     /// Messages dropped because a client's queue was full.
     pub dropped_queue_full: u64,
     /// Messages dropped because the client refused or could not be given a topic id.

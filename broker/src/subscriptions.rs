@@ -33,16 +33,30 @@ impl Grant {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     filters: Levels<BTreeMap<SessionId, Grant>>,
+    count: usize,
+    filter_octets: usize,
 }
 
 impl Subscriptions {
     /// Adds the subscription. One that stands already keeps having had its SUBACK.
     pub(crate) fn add(&mut self, filter: &str, session: SessionId, qos: Qos) {
         let sessions = self.filters.get_or_insert_with(filter, BTreeMap::new);
-        let grant = sessions
-            .entry(session)
-            .or_insert(Grant { qos, active: false });
+        let grant = sessions.entry(session).or_insert_with(|| {
+            self.count += 1;
+            self.filter_octets += filter.len();
+            Grant { qos, active: false }
+        });
         grant.qos = qos;
+    }
+
+    /// Number of subscriptions.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Octets of the filters of all of them.
+    pub(crate) fn filter_octets(&self) -> usize {
+        self.filter_octets
     }
 
     /// Notes that the SUBACK was sent. False if the subscription is gone.
@@ -64,7 +78,10 @@ impl Subscriptions {
         let Some(sessions) = self.filters.get_mut(filter) else {
             return;
         };
-        sessions.remove(&session);
+        if sessions.remove(&session).is_some() {
+            self.count -= 1;
+            self.filter_octets -= filter.len();
+        }
         if sessions.is_empty() {
             self.filters.remove(filter);
         }

@@ -61,12 +61,18 @@ pub(crate) struct Topics {
     list: FxHashMap<TopicIndex, Topic>,
     predefined: HashMap<u16, TopicIndex>,
     predefined_of: HashMap<Box<str>, HashMap<u16, TopicIndex>>,
+    name_octets: usize,
     last_index: u32,
     /// Topics that lost a reference and may be unused now.
     maybe_unused: Vec<TopicIndex>,
 }
 
 impl Topics {
+    /// Octets of all names.
+    pub(crate) fn name_octets(&self) -> usize {
+        self.name_octets
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -152,6 +158,7 @@ impl Topics {
             },
         };
         self.names.get_or_insert_with(name, || index);
+        self.name_octets += name.len();
         self.list.insert(
             index,
             Topic {
@@ -188,6 +195,7 @@ impl Topics {
             });
             if unused && let Some(topic) = self.list.remove(&index) {
                 self.names.remove(&topic.name);
+                self.name_octets -= topic.name.len();
                 removed(index);
             }
         }

@@ -328,6 +328,7 @@ mod tests {
             "log",
             "io",
             "broker",
+            "broker/rates",
             "broker/auth",
             "broker/acl",
             "broker/advertise",

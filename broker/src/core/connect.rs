@@ -14,7 +14,7 @@ use crate::offloading::contract_alias;
 use crate::offloading::gate::Reply;
 use crate::session::State;
 use crate::session::will::{ConnectRequest, Dialogue, Will, WillData};
-use crate::transmit::{Peer, Source};
+use crate::transmit::{Peer, Source, Via};
 
 impl Broker {
     pub(super) fn on_connect(
@@ -32,7 +32,12 @@ impl Broker {
                 return;
             }
         };
-        if let Err(code) = self.may_have_session(now, peer, admitted.name, admitted.proved) {
+        let allowed = self.may_have_session(now, peer, admitted.name, admitted.proved);
+        let allowed = allowed.and(match self.can_hold() {
+            true => Ok(()),
+            false => Err(ReturnCode::Congestion),
+        });
+        if let Err(code) = allowed {
             self.transmits.push(peer, &Packet::Connack(code));
             return;
         }
@@ -59,10 +64,11 @@ impl Broker {
             self.connect(now, peer, request, WillData::Kept);
             return;
         }
-        if self.dialogues.len() >= self.config.max_sessions {
-            self.transmits
-                .push(peer, &Packet::Connack(ReturnCode::Congestion));
-            return;
+        if self.dialogues.get_mut(peer).is_none()
+            && self.dialogues.len() >= self.config.max_unconfirmed_sessions
+        {
+            self.dialogues.evict();
+            self.stats.dialogues_evicted += 1;
         }
         let deadline = now + self.dialogue_time();
         self.dialogues.start(peer, request, deadline);
@@ -104,6 +110,11 @@ impl Broker {
 
     pub(super) fn on_will_msg(&mut self, now: Instant, peer: &Peer, message: &[u8]) {
         match self.dialogues.finish(peer) {
+            Some(Dialogue { will: Some(_), .. }) if message.len() > self.config.max_will_octets => {
+                self.stats.refused_full += 1;
+                self.transmits
+                    .push(peer, &Packet::Connack(ReturnCode::NotSupported));
+            }
             Some(Dialogue {
                 request,
                 will: Some(will),
@@ -191,6 +202,10 @@ impl Broker {
             return;
         };
         let code = match &mut session.will {
+            Some(_) if message.len() > self.config.max_will_octets => {
+                self.stats.refused_full += 1;
+                ReturnCode::NotSupported
+            }
             Some(will) => {
                 will.payload = message.into();
                 ReturnCode::Accepted
@@ -221,6 +236,12 @@ impl Broker {
             self.take_over(now, id, peer);
         }
         let mut found = self.sessions.of_client(&request.client_id);
+        // A will dialogue is more than a CONNECT, and who has proved itself can be reached.
+        let before = found.and_then(|id| self.sessions.get(id));
+        let confirmed = peer.via == Via::Dtls
+            || request.proved
+            || will != WillData::Kept
+            || before.is_some_and(|session| session.confirmed);
         if let Some(id) = found
             && (request.clean || self.sessions.get(id).is_some_and(|s| s.clean))
         {
@@ -235,16 +256,18 @@ impl Broker {
                 id
             }
             None => {
-                let full = self.sessions.len() >= self.config.max_sessions;
-                let added = match full {
-                    true => None,
-                    false => self.sessions.add(&request.client_id, peer, now),
+                let added = match self.make_room(peer) {
+                    true => self.sessions.add(&request.client_id, peer, now),
+                    false => None,
                 };
                 let Some(id) = added else {
                     self.transmits
                         .push(peer, &Packet::Connack(ReturnCode::Congestion));
                     return;
                 };
+                if !confirmed {
+                    self.sessions.set_unconfirmed(id);
+                }
                 id
             }
         };
@@ -303,7 +326,7 @@ impl Broker {
         self.dialogues.finish(peer);
         let Some(id) = self.sessions.at_peer(peer) else {
             // The answer to a DISCONNECT whose answer was lost.
-            self.offloading.gate.push(Reply::Disconnect(peer.clone()));
+            self.hold_disconnect(peer);
             return;
         };
         let duration = disconnect
@@ -314,7 +337,14 @@ impl Broker {
             None => self.end_connection(id),
             Some(duration) => self.sleep(now, id, duration),
         }
-        self.offloading.gate.push(Reply::Disconnect(peer.clone()));
+        self.hold_disconnect(peer);
+    }
+
+    /// Anybody may send DISCONNECT, and often: without room the answer waits for the next one.
+    fn hold_disconnect(&mut self, peer: &Peer) {
+        if self.can_hold() {
+            self.offloading.gate.push(Reply::Disconnect(peer.clone()));
+        }
     }
 
     /// MQTT-SN 1.2 §6.14: the client will not listen for a while.
@@ -353,6 +383,7 @@ impl Broker {
             // MQTT-SN 1.2 §6.11.
             State::Active if session.peer == *peer => {
                 session.heard = now;
+                self.confirm(id);
                 if self.hand_over(id) {
                     self.offloading.gate.push(Reply::Pingresp(peer.clone()));
                 } else {

@@ -11,7 +11,7 @@ use offload::{SessionId, TopicIndex};
 use super::Broker;
 use crate::offloading::generations::Sequence;
 use crate::session::State;
-use crate::session::outbox::{Exchange, InFlight, Queued};
+use crate::session::outbox::{Exchange, Full, InFlight, Queued, Room};
 
 /// Who was served before the broker got the message.
 #[derive(Clone, Copy, Debug)]
@@ -166,12 +166,15 @@ impl Broker {
             sent_as: None,
             registered_again: false,
         };
-        let (messages, octets) = (
-            self.config.max_queued_messages,
-            self.config.max_queued_octets,
-        );
-        if session.outbox.push(message, messages, octets).is_err() {
-            self.stats.dropped_queue_full += 1;
+        let room = Room {
+            messages: self.config.max_queued_messages,
+            octets: self.config.max_queued_octets,
+            total: self.config.max_total_queued_octets,
+        };
+        match session.outbox.push(message, room) {
+            Ok(()) => {}
+            Err(Full::Client) => self.stats.dropped_queue_full += 1,
+            Err(Full::All) => self.stats.dropped_total_full += 1,
         }
         self.pump(now, id);
     }

@@ -42,6 +42,35 @@ pub struct Status {
     pub intent_publications: usize,
 }
 
+/// How much the broker holds, to be compared with its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Sessions kept.
+    pub sessions: usize,
+    /// Those of which only a CONNECT was heard.
+    pub unconfirmed: usize,
+    /// Will dialogues under way.
+    pub dialogues: usize,
+    /// Topics kept.
+    pub topics: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Octets of topic names and filters.
+    pub name_octets: usize,
+    /// Octets that wait for all clients, overhead included.
+    pub queued_octets: usize,
+    /// Retained messages kept.
+    pub retained: usize,
+    /// Payload octets of them.
+    pub retained_octets: usize,
+    /// Answers that wait for the data plane.
+    pub answers: usize,
+    /// Topics of the intent.
+    pub intent_topics: usize,
+    /// Publications of the intent.
+    pub intent_publications: usize,
+}
+
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionInfo {
@@ -136,6 +165,25 @@ impl Broker {
             revision: intent.revision.0,
             installed: self.offloading.installed().0,
             answers_waiting: self.offloading.gate.len(),
+            intent_topics: intent.topics.len(),
+            intent_publications: intent.publications.len(),
+        }
+    }
+
+    /// How much it holds.
+    pub fn sizes(&self) -> Sizes {
+        let intent = &self.offloading.intent;
+        Sizes {
+            sessions: self.sessions.len(),
+            unconfirmed: self.sessions.unconfirmed(),
+            dialogues: self.dialogues.len(),
+            topics: self.topics.len(),
+            subscriptions: self.subscriptions.len(),
+            name_octets: self.topics.name_octets() + self.subscriptions.filter_octets(),
+            queued_octets: self.sessions.queued.octets(),
+            retained: self.retained.len(),
+            retained_octets: self.retained.octets(),
+            answers: self.offloading.gate.len(),
             intent_topics: intent.topics.len(),
             intent_publications: intent.publications.len(),
         }

@@ -7,6 +7,7 @@ mod discovery;
 mod expire;
 mod identity;
 mod introspect;
+mod limits;
 mod malformed;
 mod network;
 mod predefined;
@@ -22,7 +23,7 @@ use mqttsn::packet::Puback;
 use mqttsn::{DecodeError, Frame, MsgId, MsgType, Packet, Qos, ReturnCode, Tag};
 use offload::{FromBroker, SessionId, TopicIndex};
 
-pub use introspect::{SessionInfo, Status, SubscriberInfo, TopicInfo};
+pub use introspect::{SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
 
 use crate::access::{Access, Policy};
 use crate::auth::Keys;
@@ -57,6 +58,7 @@ pub struct Broker {
     transmits: Transmits,
     offloading: Offloading,
     discovery: discovery::Discovery,
+    rates: limits::Rates,
     stats: Stats,
     /// Recipients for whom a message must wait; kept for its memory only.
     waiting: Vec<(SessionId, Qos)>,
@@ -100,12 +102,13 @@ impl Broker {
             sessions: Sessions::default(),
             topics: Topics::default(),
             subscriptions: Subscriptions::default(),
-            retained: Retained::new(config.max_retained),
+            retained: Retained::new(config.max_retained, config.max_retained_octets),
             dialogues: Dialogues::default(),
             timers: Timers::default(),
             transmits: Transmits::default(),
             offloading: Offloading::new(config.offload.clone(), now),
             discovery: discovery::Discovery::new(&config.advertise, now),
+            rates: limits::Rates::default(),
             stats: Stats::default(),
             waiting: Vec::new(),
             config,
@@ -222,6 +225,7 @@ impl Broker {
         if is_active || session.state == State::Awake {
             session.heard = now;
         }
+        self.confirm(id);
         match packet {
             Packet::Regack(regack) => self.on_regack(now, id, regack),
             Packet::Puback(puback) => self.on_puback(now, id, puback),
@@ -230,6 +234,8 @@ impl Broker {
             // MQTT-SN 1.2 §6.14: a sleeping client must connect before it asks for anything.
             _ if !is_active => self.answer_without_session(peer, packet),
             Packet::Pubrel(msg_id) => self.on_pubrel(id, *msg_id),
+            Packet::Register(_) | Packet::Subscribe(_) | Packet::Unsubscribe(_)
+                if !self.admit_request(now, id, packet) => {}
             Packet::Register(register) => self.on_register(now, id, register),
             Packet::Subscribe(subscribe) => self.on_subscribe(now, id, subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(now, id, unsubscribe),
@@ -385,6 +391,7 @@ impl Broker {
         }
         if self.topics.len() >= self.config.max_topics
             || name.split('/').count() > self.config.max_topic_levels
+            || !self.has_room_for(name)
         {
             return None;
         }

@@ -95,6 +95,9 @@ impl Broker {
 
     /// MQTT-SN 1.2 §6.8: QoS −1 needs no session, only an alias that needs none either.
     fn on_publish_without_session(&mut self, now: Instant, publish: &Publish<'_>) {
+        if !self.admit_anybody(now) {
+            return;
+        }
         // It is anybody's, also from the address of a session: through the data plane nobody could tell
         // whose it is. So it is no sign of life either, and needs everybody's permission.
         let index = match publish.alias.topic_id_type {
@@ -149,6 +152,12 @@ impl Broker {
         session.heard = now;
         let id = session.id;
         let known = session.publications.get(&publish.alias).copied();
+        if !session.confirmed {
+            self.confirm(id);
+        }
+        if !self.admit_publish(now, id, peer, publish) {
+            return;
+        }
         let (topic_id, msg_id) = (publish.alias.topic_id, publish.msg_id);
         let index = match known {
             Some(index) => index,

@@ -44,7 +44,8 @@ impl Broker {
             .clone_from(&self.config.predefined_topics);
         next.predefined_topics_of
             .clone_from(&self.config.predefined_topics_of);
-        self.retained.set_limit(next.max_retained);
+        self.retained
+            .set_limits(next.max_retained, next.max_retained_octets);
         self.config = next;
         self.set_access(now, access);
         self.set_predefined(now, predefined)?;

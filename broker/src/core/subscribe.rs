@@ -200,9 +200,11 @@ impl Broker {
             self.stats.access_denied += 1;
             return Err(ReturnCode::NotSupported);
         }
-        if session.filters.len() >= self.config.max_subscriptions
-            && !session.filters.contains(&filter)
-        {
+        let full = session.filters.len() >= self.config.max_subscriptions
+            || self.subscriptions.len() >= self.config.max_total_subscriptions
+            || !self.has_room_for(&filter);
+        if full && !session.filters.contains(&filter) {
+            self.stats.refused_full += 1;
             return Err(ReturnCode::Congestion);
         }
         let mut alias = None;

@@ -21,6 +21,7 @@
 //! MQTT-SN 1.2 §6.2, §6.11, §6.12, §6.14. *Not ready* is the time in which CONNACK waits until the
 //! data plane has dropped what it knew of the session before.
 
+pub(crate) mod held;
 pub(crate) mod outbox;
 pub(crate) mod store;
 pub(crate) mod topic_ids;
@@ -35,7 +36,9 @@ use serde::Serialize;
 
 use crate::access::Client;
 use crate::config::Config;
+use crate::rate::Bucket;
 use crate::transmit::Peer;
+use held::Total;
 use outbox::Outbox;
 use topic_ids::TopicIds;
 use will::Will;
@@ -63,6 +66,10 @@ pub(crate) struct Session {
     pub(crate) identity: Option<Box<str>>,
     /// Whether the client has proved that it is this client: who has not cannot have its session.
     pub(crate) proved: bool,
+    /// Whether more than a CONNECT was heard from there, or the transport has proved the address.
+    pub(crate) confirmed: bool,
+    /// What it has used of its rate.
+    pub(crate) rate: Bucket,
     pub(crate) state: State,
     /// Whether the CONNACK was sent; asleep: whether the DISCONNECT was not, so that the client still
     /// listens.
@@ -104,13 +111,21 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, client_id: &str, peer: Peer, now: Instant) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        client_id: &str,
+        peer: Peer,
+        now: Instant,
+        queued: Total,
+    ) -> Self {
         Session {
             id,
             client_id: client_id.into(),
             peer,
             identity: None,
             proved: false,
+            confirmed: true,
+            rate: Bucket::default(),
             state: State::Active,
             ready: false,
             clean: true,
@@ -124,7 +139,7 @@ impl Session {
             publications: BTreeMap::new(),
             unannounced: Vec::new(),
             hand_over: Vec::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(queued),
             received: BTreeSet::new(),
             last_msg_id: 0,
             timer: None,

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::held::{Held, Total};
 use mqttsn::{Alias, MsgId, Qos};
 use offload::TopicIndex;
 
@@ -56,11 +57,48 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
-    octets: usize,
+    held: Held,
     pub(crate) in_flight: Option<InFlight>,
 }
 
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Messages for one client.
+    pub(crate) messages: usize,
+    /// Payload octets for one client.
+    pub(crate) octets: usize,
+    /// Octets for all clients, overhead included.
+    pub(crate) total: usize,
+}
+
+/// Why a message cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Enough waits for this client.
+    Client,
+    /// Enough waits for all clients together.
+    All,
+}
+
+/// What a message costs beside its payload.
+const OVERHEAD: usize = size_of::<Queued>();
+
+impl Queued {
+    fn cost(&self) -> usize {
+        OVERHEAD + self.payload.len()
+    }
+}
+
 impl Outbox {
+    /// An outbox whose octets count in the total.
+    pub(crate) fn new(total: Total) -> Self {
+        Outbox {
+            held: Held::new(total),
+            ..Outbox::default()
+        }
+    }
+
     /// Whether nothing waits and nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_none()
@@ -71,24 +109,23 @@ impl Outbox {
     }
 
     /// Appends the message, or hands it back where there is no room.
-    pub(crate) fn push(
-        &mut self,
-        message: Queued,
-        max_messages: usize,
-        max_octets: usize,
-    ) -> Result<(), Queued> {
-        let octets = self.octets + message.payload.len();
-        if self.queue.len() >= max_messages || octets > max_octets {
-            return Err(message);
+    pub(crate) fn push(&mut self, message: Queued, room: Room) -> Result<(), Full> {
+        let overhead = self.queue.len() * OVERHEAD;
+        let octets = self.held.octets() - overhead + message.payload.len();
+        if self.queue.len() >= room.messages || octets > room.octets {
+            return Err(Full::Client);
         }
-        self.octets = octets;
+        if self.held.total() + message.cost() > room.total {
+            return Err(Full::All);
+        }
+        self.held.add(message.cost());
         self.queue.push_back(message);
         Ok(())
     }
 
     /// Puts a message back to where it was taken.
     pub(crate) fn push_front(&mut self, message: Queued) {
-        self.octets += message.payload.len();
+        self.held.add(message.cost());
         self.queue.push_front(message);
     }
 
@@ -98,7 +135,7 @@ impl Outbox {
 
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let message = self.queue.pop_front()?;
-        self.octets -= message.payload.len();
+        self.held.remove(message.cost());
         Some(message)
     }
 
@@ -106,7 +143,8 @@ impl Outbox {
     pub(crate) fn drop_topic(&mut self, topic: TopicIndex) -> usize {
         let before = self.queue.len();
         self.queue.retain(|message| message.topic != topic);
-        self.octets = self.queue.iter().map(|m| m.payload.len()).sum();
+        let left: usize = self.queue.iter().map(Queued::cost).sum();
+        self.held.remove(self.held.octets() - left);
         before - self.queue.len()
     }
 

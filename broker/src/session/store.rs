@@ -7,6 +7,7 @@ use std::time::Instant;
 use offload::SessionId;
 use rustc_hash::FxHashMap;
 
+use super::held::Total;
 use super::{Session, State};
 use crate::transmit::Peer;
 
@@ -18,6 +19,10 @@ pub(crate) struct Sessions {
     /// Sessions that are connected or asleep, by where they are.
     by_peer: HashMap<Peer, SessionId>,
     by_ip: HashMap<IpAddr, BTreeSet<SessionId>>,
+    /// Those of which only a CONNECT was heard; their ids grow with time.
+    unconfirmed: BTreeSet<SessionId>,
+    /// Octets that wait for all of them.
+    pub(crate) queued: Total,
     last_id: u32,
 }
 
@@ -56,6 +61,39 @@ impl Sessions {
             .unwrap_or_default()
     }
 
+    /// Number of sessions behind an IP address.
+    pub(crate) fn count_at_ip(&self, ip: IpAddr) -> usize {
+        self.by_ip.get(&ip).map_or(0, BTreeSet::len)
+    }
+
+    /// Only a CONNECT was heard of the session.
+    pub(crate) fn set_unconfirmed(&mut self, id: SessionId) {
+        if let Some(session) = self.list.get_mut(&id) {
+            session.confirmed = false;
+            self.unconfirmed.insert(id);
+        }
+    }
+
+    /// More was heard of the session.
+    pub(crate) fn confirm(&mut self, id: SessionId) {
+        if let Some(session) = self.list.get_mut(&id)
+            && !session.confirmed
+        {
+            session.confirmed = true;
+            self.unconfirmed.remove(&id);
+        }
+    }
+
+    /// Number of sessions of which only a CONNECT was heard.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
+    /// The oldest of them.
+    pub(crate) fn oldest_unconfirmed(&self) -> Option<SessionId> {
+        self.unconfirmed.first().copied()
+    }
+
     /// All sessions, in the order of their ids.
     pub(crate) fn all(&self) -> Vec<&Session> {
         let mut all: Vec<_> = self.list.values().collect();
@@ -68,7 +106,7 @@ impl Sessions {
         let number = self.last_id.checked_add(1)?;
         self.last_id = number;
         let id = SessionId(number);
-        let session = Session::new(id, client_id, peer.clone(), now);
+        let session = Session::new(id, client_id, peer.clone(), now, self.queued.clone());
         self.list.insert(id, session);
         self.by_client.insert(client_id.into(), id);
         self.bind(id, peer);
@@ -105,6 +143,7 @@ impl Sessions {
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Session> {
         self.unbind(id);
         let session = self.list.remove(&id)?;
+        self.unconfirmed.remove(&id);
         self.by_client.remove(&session.client_id);
         Some(session)
     }

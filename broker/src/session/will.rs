@@ -90,6 +90,20 @@ impl Dialogues {
         self.deadlines.push_back((deadline, peer.clone(), number));
     }
 
+    /// Ends the oldest dialogue.
+    pub(crate) fn evict(&mut self) {
+        while let Some((_, peer, number)) = self.deadlines.pop_front() {
+            if self
+                .by_peer
+                .get(&peer)
+                .is_some_and(|current| current.number == number)
+            {
+                self.by_peer.remove(&peer);
+                return;
+            }
+        }
+    }
+
     pub(crate) fn get_mut(&mut self, peer: &Peer) -> Option<&mut Dialogue> {
         self.by_peer.get_mut(peer)
     }

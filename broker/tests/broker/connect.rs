@@ -46,9 +46,12 @@ fn sessions_beyond_the_limit_are_refused_for_congestion() {
         ..Config::default()
     });
     world.connect(at(1), "a");
+    world.send(at(1), &pingreq(""));
+    world.expect(at(1), &Packet::Pingresp);
     world.send(at(2), &connect("b"));
     world.expect(at(2), &Packet::Connack(ReturnCode::Congestion));
     world.connect(at(1), "a");
+    assert_eq!(world.broker.stats().sessions_refused, 1);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod identity;
 mod intent;
 mod keep_alive;
 mod lease;
+mod limits;
 mod liveness;
 mod predefined;
 mod publish;

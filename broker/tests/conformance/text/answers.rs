@@ -121,6 +121,9 @@ fn a_connect_that_cannot_be_accepted_is_answered_with_the_reason() {
         world.expect(at(1), &Packet::Connack(ReturnCode::NotSupported));
     }
     world.connect(at(1), "me");
+    // Now it is known to be there, and need not make room.
+    world.send(at(1), &pingreq(""));
+    world.expect(at(1), &Packet::Pingresp);
     world.send(at(2), &connect("other"));
     world.expect(at(2), &Packet::Connack(ReturnCode::Congestion));
 }

@@ -190,13 +190,19 @@ fn who_is_not_connected_cannot_update_a_will() {
 }
 
 #[test]
-fn more_dialogues_than_sessions_are_refused_for_congestion() {
+fn of_too_many_dialogues_the_oldest_makes_room() {
     let mut world = World::new(Config {
-        max_sessions: 1,
+        max_unconfirmed_sessions: 1,
         ..Config::default()
     });
     world.send(at(1), &connect_with("a", true, true, 10));
     world.expect(at(1), &Packet::WillTopicReq);
     world.send(at(2), &connect_with("b", true, true, 10));
-    world.expect(at(2), &Packet::Connack(ReturnCode::Congestion));
+    world.expect(at(2), &Packet::WillTopicReq);
+    world.send(at(2), &Packet::WillTopic(None));
+    world.expect(at(2), &Packet::Connack(ReturnCode::Accepted));
+    // The other one is asked to start over.
+    world.send(at(1), &Packet::WillTopic(None));
+    world.expect(at(1), &disconnect(None));
+    assert_eq!(world.broker.stats().dialogues_evicted, 1);
 }
