@@ -404,6 +404,23 @@ fn set_address(name: &mut Name, to: SocketAddr) -> libc::socklen_t {
     }
 }
 
+/// Makes the kernel refuse runs of datagrams at this socket: it segments only what has checksums.
+#[cfg(test)]
+pub(super) fn refuse_segmentation(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an int, which lives until the call returns.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NO_CHECK,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    assert_eq!(done, 0);
+}
+
 impl std::fmt::Debug for Receiving {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Receiving")

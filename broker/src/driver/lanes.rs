@@ -23,7 +23,7 @@ use crate::transmit::{Copied, Entry, Transmits};
 
 /// Datagrams in an inbox from which on its fillers wait for their turn to empty it, instead of
 /// leaving even more to the thread that is at it.
-const BACKLOG: usize = 1 << 14;
+const BACKLOG: usize = 1 << 12;
 
 /// At most so many lanes: one bit of [`Touched`] each.
 const MAX_LANES: usize = 64;
@@ -168,4 +168,182 @@ impl Lane {
 /// A lane is left usable by a thread that panics: at worst what it was about to send is lost.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::sync::{Arc, Barrier};
+    use std::time::Duration;
+
+    use mqttsn::Packet;
+    use proptest::prelude::*;
+
+    use super::super::ways::{Outbound, Way};
+    use super::*;
+    use crate::transmit::{Peer, Via};
+
+    fn to(number: u8) -> SocketAddr {
+        ([10, 0, 0, number], 4000).into()
+    }
+
+    /// Queues a message of its own for each recipient, or one for all.
+    fn emit(transmits: &mut Transmits, recipients: &[u8], mark: u8, shared: bool) {
+        let mut range = 0..0;
+        for (at, &number) in recipients.iter().enumerate() {
+            if at == 0 || !shared {
+                range = transmits.write(&[mark], &Packet::Pingresp);
+            }
+            transmits.push_written(&Peer::direct(to(number)), range.clone());
+        }
+    }
+
+    /// Keeps what it is given: destination and mark.
+    #[derive(Default)]
+    struct Recorder(Mutex<Vec<(SocketAddr, u8)>>);
+
+    impl Outbound for Recorder {
+        fn send(&self, to: SocketAddr, datagram: &[u8]) {
+            assert_eq!(datagram[1..], [2, 0x17]);
+            locked(&self.0).push((to, datagram[0]));
+        }
+    }
+
+    fn recording() -> (Ways, Arc<Recorder>) {
+        let (ways, recorder) = (Ways::default(), Arc::<Recorder>::default());
+        assert!(ways.set_udp(Way::Outbound(Arc::clone(&recorder) as Arc<dyn Outbound>)));
+        (ways, recorder)
+    }
+
+    proptest! {
+        #[test]
+        fn each_destination_gets_its_datagrams_in_the_cores_order_whenever_they_leave(
+            lanes in 1_usize..9,
+            rounds in prop::collection::vec(
+                (prop::collection::vec(0_u8..6, 1..8), any::<bool>(), any::<bool>()),
+                1..40,
+            ),
+        ) {
+            let lanes = Lanes::new(lanes);
+            let (ways, recorder) = recording();
+            let mut transmits = Transmits::default();
+            let mut expected = Vec::new();
+            let mut waiting = Touched::default();
+            for (mark, (recipients, shared, leave)) in rounds.iter().enumerate() {
+                let mark = mark as u8;
+                emit(&mut transmits, recipients, mark, *shared);
+                expected.extend(recipients.iter().map(|&number| (to(number), mark)));
+                waiting.0 |= lanes.fill(&mut transmits).0;
+                prop_assert!(transmits.is_empty());
+                if *leave {
+                    lanes.empty(std::mem::take(&mut waiting), &ways);
+                }
+            }
+            lanes.empty(waiting, &ways);
+            let sent = locked(&recorder.0);
+            for number in 0..6 {
+                let of = |all: &[(SocketAddr, u8)]| -> Vec<u8> {
+                    all.iter().filter(|(at, _)| *at == to(number)).map(|&(_, mark)| mark).collect()
+                };
+                prop_assert_eq!(of(&sent), of(&expected));
+            }
+        }
+    }
+
+    #[test]
+    fn copies_of_one_message_share_their_bytes_in_a_lane_that_is_not_empty() {
+        let lanes = Lanes::new(1);
+        let mut transmits = Transmits::default();
+        for _ in 0..2 {
+            emit(&mut transmits, &[1, 2, 3], 0, true);
+            let _ = lanes.fill(&mut transmits);
+        }
+        let inbox = locked(&lanes.lanes[0].inbox);
+        assert_eq!(inbox.len(), 6);
+        assert_eq!(inbox.buffer().len(), 2 * 3);
+    }
+
+    /// Says when it is in a call, and stays there until it is told to go on.
+    struct Slow {
+        entered: SyncSender<u8>,
+        go_on: Mutex<Receiver<()>>,
+    }
+
+    impl Outbound for Slow {
+        fn send(&self, _to: SocketAddr, datagram: &[u8]) {
+            self.entered.send(datagram[0]).unwrap();
+            let wait = Duration::from_secs(20);
+            locked(&self.go_on).recv_timeout(wait).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_finds_a_lane_being_emptied_leaves_its_datagrams_there_and_does_not_wait() {
+        let lanes = Lanes::new(1);
+        let ways = Ways::default();
+        let (entered, enters) = sync_channel(8);
+        let (go, go_on) = sync_channel(8);
+        let slow = Slow {
+            entered,
+            go_on: Mutex::new(go_on),
+        };
+        assert!(ways.set_udp(Way::Outbound(Arc::new(slow))));
+        let mut transmits = Transmits::default();
+        emit(&mut transmits, &[1], 1, false);
+        let touched = lanes.fill(&mut transmits);
+        let wait = Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            let emptying = scope.spawn(|| lanes.empty(touched, &ways));
+            assert_eq!(enters.recv_timeout(wait), Ok(1));
+            emit(&mut transmits, &[1], 2, false);
+            let touched = lanes.fill(&mut transmits);
+            // Comes back although the other thread is still at its first datagram.
+            lanes.empty(touched, &ways);
+            go.send(()).unwrap();
+            assert_eq!(enters.recv_timeout(wait), Ok(2));
+            go.send(()).unwrap();
+            emptying.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nothing_stays_behind_when_threads_fill_and_empty_at_once() {
+        const THREADS: usize = 4;
+        const ROUNDS: usize = 2_000;
+        let lanes = Lanes::new(2);
+        let (ways, recorder) = recording();
+        let core = Mutex::new(Transmits::default());
+        let start = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    for round in 0..ROUNDS {
+                        let touched = {
+                            let mut transmits = locked(&core);
+                            emit(&mut transmits, &[1, 2, 3], round as u8, true);
+                            lanes.fill(&mut transmits)
+                        };
+                        lanes.empty(touched, &ways);
+                    }
+                });
+            }
+        });
+        assert_eq!(locked(&recorder.0).len(), THREADS * ROUNDS * 3);
+    }
+
+    #[test]
+    fn without_a_way_out_datagrams_are_lost_and_counted() {
+        let lanes = Lanes::new(1);
+        let ways = Ways::default();
+        let mut transmits = Transmits::default();
+        emit(&mut transmits, &[1, 2], 0, true);
+        let mut dtls = Peer::direct(to(3));
+        dtls.via = Via::Dtls;
+        transmits.push(&dtls, &Packet::Pingresp);
+        let touched = lanes.fill(&mut transmits);
+        lanes.empty(touched, &ways);
+        assert_eq!(ways.counters.read().dropped, 3);
+    }
 }

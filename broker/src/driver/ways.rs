@@ -240,3 +240,75 @@ impl Patience {
         !matches!(ready, Ok(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use mqttsn::Packet;
+
+    use super::super::batch::refuse_segmentation;
+    use super::super::io::IoConfig;
+    use super::super::sockets::UdpSockets;
+    use super::*;
+    use crate::config::AdvertiseConfig;
+    use crate::transmit::Peer;
+
+    #[test]
+    fn where_the_system_takes_no_runs_the_datagrams_leave_one_by_one_and_none_is_lost() {
+        let any = ["127.0.0.1:0".parse().unwrap()];
+        let advertise = AdvertiseConfig::default();
+        let sockets = UdpSockets::bind(&any, &IoConfig::default(), &advertise).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let wait = Duration::from_secs(20);
+        client.set_read_timeout(Some(wait)).unwrap();
+        let to = client.local_addr().unwrap();
+        let outlets = Arc::clone(&sockets.outlets);
+        let ways = Ways::default();
+        assert!(ways.set_udp(Way::Sockets(Arc::clone(&outlets))));
+        let mut sender = Sender::default();
+        for (refuse, calls, segmented) in [(false, 1, 9), (true, 1 + 1 + 1, 9), (true, 4, 9)] {
+            if refuse {
+                refuse_segmentation(outlets.socket(0, to).unwrap());
+            }
+            let mut transmits = Transmits::default();
+            for mark in 0..9 {
+                let range = transmits.write(&[mark], &Packet::Pingresp);
+                transmits.push_written(&Peer::direct(to), range);
+            }
+            sender.send(&transmits, 0, &ways);
+            for mark in 0..9 {
+                let mut buffer = [0; 10];
+                assert_eq!(client.recv(&mut buffer).unwrap(), 3);
+                assert_eq!(buffer[0], mark);
+            }
+            let counted = ways.counters.read();
+            assert_eq!(counted.dropped, 0);
+            assert_eq!((counted.send_calls, counted.segmented), (calls, segmented));
+            assert_eq!(outlets.longest_segment(), if refuse { 2 } else { 1472 });
+        }
+        assert_eq!(ways.counters.read().sent, 27);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_counted_and_keeps_nothing_else_back() {
+        let any = ["127.0.0.1:0".parse().unwrap()];
+        let advertise = AdvertiseConfig::default();
+        let sockets = UdpSockets::bind(&any, &IoConfig::default(), &advertise).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let wait = Duration::from_secs(20);
+        client.set_read_timeout(Some(wait)).unwrap();
+        let ways = Ways::default();
+        assert!(ways.set_udp(Way::Sockets(Arc::clone(&sockets.outlets))));
+        // No IPv6 socket; port 0 is nobody's.
+        let nowhere: [SocketAddr; 2] = ["[::1]:1".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+        let mut transmits = Transmits::default();
+        for to in [nowhere[0], nowhere[1], client.local_addr().unwrap()] {
+            transmits.push(&Peer::direct(to), &Packet::Pingresp);
+        }
+        Sender::default().send(&transmits, 0, &ways);
+        assert_eq!(client.recv(&mut [0; 10]).unwrap(), 2);
+        let counted = ways.counters.read();
+        assert_eq!((counted.sent, counted.dropped), (1, 2));
+    }
+}

@@ -17,7 +17,9 @@ pub(crate) struct Sessions {
     list: FxHashMap<SessionId, Session>,
     by_client: HashMap<Box<str>, SessionId>,
     /// Sessions that are connected or asleep, by where they are.
-    by_peer: HashMap<Peer, SessionId>,
+    /// Looked up for each datagram, and its keys are what strangers write: a fast hash, keyed at
+    /// random. Nothing depends on the order of the entries.
+    by_peer: HashMap<Peer, SessionId, foldhash::quality::RandomState>,
     by_ip: HashMap<IpAddr, BTreeSet<SessionId>>,
     /// Those of which only a CONNECT was heard; their ids grow with time.
     unconfirmed: BTreeSet<SessionId>,
