@@ -35,9 +35,17 @@ lint: ## format and lints; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+# PEER_RSMB=path/to/broker_mqtts adds the comparison with RSMB, BENCH_JSON=FILE writes the figures there.
+ifdef PEER_RSMB
+bench: export PEER_RSMB := $(abspath $(PEER_RSMB))
+endif
+ifdef BENCH_JSON
+bench: export BENCH_JSON := $(abspath $(BENCH_JSON))
+endif
 bench: ## run the benchmarks (figures: docs/benchmarks.md)
 	$(CARGO) bench --locked --package mqttsn --package broker --package sim --package topicswitch \
-	    --bench codec --bench forward --bench pipeline --bench up_latency
+	    --bench codec --bench forward --bench matching --bench pipeline --bench up_latency
+	$(CARGO) bench --locked --package topicswitch --bench broker
 
 p4: ## compile the P4 program (needs p4c; P4C names its BMv2 back end)
 	p4src/compile.sh
