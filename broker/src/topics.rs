@@ -121,6 +121,11 @@ impl Topics {
         }
     }
 
+    /// The index of the youngest topic, also where that is gone.
+    pub(crate) fn last_index(&self) -> TopicIndex {
+        TopicIndex(self.last_index)
+    }
+
     /// The topics that the filter matches, in the order of their index.
     pub(crate) fn matched_by(&self, filter: &str) -> Vec<TopicIndex> {
         let mut found = Vec::new();

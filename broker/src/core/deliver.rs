@@ -24,7 +24,7 @@ pub(super) enum Origin {
 
 /// QoS −1 counts as 0; a message is delivered at the lower of published and granted QoS
 /// (MQTT 3.1.1 §3.8.4).
-fn delivered_qos(published: Qos, granted: Qos) -> Qos {
+pub(super) fn delivered_qos(published: Qos, granted: Qos) -> Qos {
     match (published, granted) {
         (Qos::MinusOne | Qos::Zero, _) | (_, Qos::MinusOne | Qos::Zero) => Qos::Zero,
         (Qos::One, _) | (_, Qos::One) => Qos::One,
@@ -120,43 +120,28 @@ impl Broker {
         if !waiting.is_empty() {
             let payload: Arc<[u8]> = payload.into();
             for &(id, qos) in &waiting {
-                self.enqueue(now, id, index, qos, false, &payload);
+                self.append_in_turn(id, index, qos, retain, &payload);
+                self.pump(now, id);
             }
         }
         self.waiting = waiting;
     }
 
-    /// MQTT 3.1.1 §3.3.1.3: a new subscription gets the retained message, marked as such.
-    pub(super) fn deliver_retained(&mut self, now: Instant, id: SessionId, index: TopicIndex) {
-        let Some(retained) = self.retained.get(index) else {
-            return;
-        };
-        let subscriber = self
-            .topics
-            .get(index)
-            .and_then(|topic| topic.subscribers.get(&id));
-        if let Some(subscriber) = subscriber.filter(|subscriber| !subscriber.rejected) {
-            let qos = delivered_qos(retained.qos, subscriber.granted);
-            let payload = Arc::clone(&retained.payload);
-            self.enqueue(now, id, index, qos, true, &payload);
-        }
-    }
-
-    fn enqueue(
+    /// Queues a message; whether there was room.
+    pub(super) fn append(
         &mut self,
-        now: Instant,
         id: SessionId,
         topic: TopicIndex,
         qos: Qos,
         retain: bool,
         payload: &Arc<[u8]>,
-    ) {
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(id) else {
-            return;
+            return false;
         };
         if session.state == State::Disconnected && qos == Qos::Zero {
             self.stats.dropped_not_connected += 1;
-            return;
+            return false;
         }
         let message = Queued {
             topic,
@@ -172,11 +157,11 @@ impl Broker {
             total: self.config.max_total_queued_octets,
         };
         match session.outbox.push(message, room) {
-            Ok(()) => {}
+            Ok(()) => return true,
             Err(Full::Client) => self.stats.dropped_queue_full += 1,
             Err(Full::All) => self.stats.dropped_total_full += 1,
         }
-        self.pump(now, id);
+        false
     }
 
     /// Sends what can be sent from the session's outbox.
@@ -188,6 +173,12 @@ impl Broker {
             if !session.listens() || session.outbox.in_flight.is_some() {
                 return;
             }
+            if !session.outbox.due.is_empty() {
+                self.catch_up(id);
+            }
+            let Some(session) = self.sessions.get_mut(id) else {
+                return;
+            };
             let Some(front) = session.outbox.front() else {
                 break;
             };

@@ -1,6 +1,7 @@
 //! The broker without sockets and clocks: bytes, moments and the controller's words in, bytes and
 //! words for the controller out.
 
+mod catch_up;
 mod connect;
 mod deliver;
 mod discovery;

@@ -331,8 +331,8 @@ impl Broker {
             if let Some(subscriber) = subscriber {
                 subscriber.active = true;
             }
-            self.deliver_retained(now, id, index);
         }
+        self.owe_retained(now, id, filter);
     }
 
     pub(super) fn on_unsubscribe(
@@ -358,6 +358,7 @@ impl Broker {
         if !session.filters.remove(filter) {
             return;
         }
+        session.outbox.due.remove(filter);
         self.subscriptions.remove(filter, id);
         for index in self.topics.matched_by(filter) {
             let Some(topic) = self.topics.get_mut(index) else {

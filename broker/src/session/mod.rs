@@ -21,6 +21,7 @@
 //! MQTT-SN 1.2 §6.2, §6.11, §6.12, §6.14. *Not ready* is the time in which CONNACK waits until the
 //! data plane has dropped what it knew of the session before.
 
+pub(crate) mod due;
 pub(crate) mod held;
 pub(crate) mod outbox;
 pub(crate) mod store;

@@ -20,6 +20,8 @@ use super::held::{Held, Total};
 use mqttsn::{Alias, MsgId, Qos};
 use offload::TopicIndex;
 
+use super::due::Due;
+
 /// One message for one client.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
@@ -59,6 +61,8 @@ pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
     held: Held,
     pub(crate) in_flight: Option<InFlight>,
+    /// Retained messages that will wait here when there is room.
+    pub(crate) due: Due,
 }
 
 /// How much may wait.
@@ -99,9 +103,9 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits and nothing is under way.
+    /// Whether nothing waits or is due and nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_none()
+        self.queue.is_empty() && self.in_flight.is_none() && self.due.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
