@@ -243,9 +243,10 @@ impl Broker {
             || will != WillData::Kept
             || before.is_some_and(|session| session.confirmed);
         if let Some(id) = found
-            && (request.clean || self.sessions.get(id).is_some_and(|s| s.clean))
+            && request.clean
         {
-            // MQTT-SN 1.2 §6.2: a clean session starts from nothing, and leaves nothing.
+            // MQTT-SN 1.2 §6.3: without CleanSession all is kept that is there; that is also what a
+            // clean session has that did not end but sleeps.
             self.remove_session(id);
             found = None;
         }

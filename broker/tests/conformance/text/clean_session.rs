@@ -137,3 +137,23 @@ fn a_persistent_session_that_was_lost_keeps_its_subscriptions() {
     open(&mut world, at(1), ME, false, 60);
     assert_eq!(left(world), (true, old()));
 }
+
+/// The sleep does not end the session, and CleanSession 0 keeps what there is.
+#[test]
+fn what_a_clean_session_has_outlives_its_sleep_if_the_client_returns_without_clean_session() {
+    for clean in [false, true] {
+        let mut world = World::plain();
+        open(&mut world, at(1), ME, true, 60);
+        world.subscribe(at(1), TopicRef::Short(*b"ab"), Qos::Zero);
+        fall_asleep(&mut world, at(1), 100);
+        world.connect(at(2), "publisher");
+        let message = publish(Alias::short(*b"ab"), Qos::Zero, 0, b"x");
+        world.send(at(2), &message);
+        open(&mut world, at(1), ME, clean, 60);
+        if !clean {
+            world.expect(at(1), &message);
+        }
+        world.expect_nothing(at(1));
+        assert_eq!(left(world).0, !clean);
+    }
+}
