@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Everything that `make test` installs or builds, so that a test that misses one of them fails
 # instead of being skipped. `bmv2` and `p4c` are used where they are on PATH and not required.
-REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12
+REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn
 PACKAGES = iproute2 ethtool mininet tshark python3-venv python3-pip ca-certificates
 
 .PHONY: help build demo test deps lint bench p4 clean

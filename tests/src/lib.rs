@@ -17,12 +17,14 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod clients;
 pub mod data_plane;
 pub mod frame;
 pub mod hosts;
 pub mod messages;
 pub mod netns;
 pub mod network;
+pub mod plain_broker;
 pub mod process;
 pub mod system;
 pub mod workload;

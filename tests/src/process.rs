@@ -1,7 +1,7 @@
 //! Child processes that end with their test.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -40,10 +40,26 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start_talking(mut command: Command, namespace: Option<&Namespace>) -> (Self, Lines) {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
+        command.stdin(Stdio::null());
+        Self::start_piped(command, namespace)
+    }
+
+    /// As [`Process::start_talking`], and it can be talked to.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_conversing(
+        mut command: Command,
+        namespace: Option<&Namespace>,
+    ) -> (Self, ChildStdin, Lines) {
+        command.stdin(Stdio::piped());
+        let (mut process, lines) = Self::start_piped(command, namespace);
+        let input = process.child.stdin.take().expect("it is piped");
+        (process, input, lines)
+    }
+
+    fn start_piped(mut command: Command, namespace: Option<&Namespace>) -> (Self, Lines) {
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut start = || {
             command
                 .spawn()

@@ -1,15 +1,13 @@
 //! The whole system as processes on hosts of their own, over the kernel's sockets.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use mqttsn::types::{Alias, Qos, TopicRef};
+use system_tests::clients::{ForeignClient, Library};
 use system_tests::data_plane::Target;
 use system_tests::network::{BROKER, Network};
-use system_tests::process::Process;
 use system_tests::system::{DEADLINE, Received, TestClient};
-use system_tests::{netns, on_path, repository, require};
+use system_tests::{netns, on_path, require};
 use topicswitch::client::{Answer, ConnectOptions};
 
 fn targets() -> Vec<Target> {
@@ -121,63 +119,33 @@ fn messages_reach_subscribers_without_the_broker_and_with_a_dead_controller_thro
     }
 }
 
-/// The Python of a virtual environment that has mqtt-sn-12, made when it is not there yet.
-fn python() -> Option<PathBuf> {
-    let venv = repository().join("target/venv-mqtt-sn-12");
-    let python = venv.join("bin/python");
-    let has_it = |python: &PathBuf| {
-        let import = Command::new(python)
-            .args(["-c", "import mqttsn12"])
-            .output();
-        import.is_ok_and(|output| output.status.success())
-    };
-    if !has_it(&python) {
-        let made = Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&venv)
-            .output();
-        let install = ["-m", "pip", "install", "--quiet", "mqtt-sn-12==1.0.9"];
-        let installed = made.and_then(|_| Command::new(&python).args(install).output());
-        eprintln!("pip: {installed:?}");
-    }
-    has_it(&python).then_some(python)
-}
-
 #[test]
 fn a_client_that_nobody_here_wrote_publishes_and_subscribes() {
-    let python = python();
-    if !require("pypi-mqtt-sn-12", python.is_some()) {
+    if !Library::MqttSn12.is_here() {
         return;
     }
-    let python = python.expect("it is available");
-    let script = repository().join("tests/clients/mqtt_sn_12.py");
-    let command = |arguments: &[&str]| {
-        let (host, port) = BROKER.split_once(':').expect("address and port");
-        let mut command = Command::new(&python);
-        command
-            .arg("-u")
-            .arg(&script)
-            .args([host, port])
-            .args(arguments);
-        command
-    };
     for target in targets() {
         eprintln!("target: {target:?}");
         let network = Network::start(target);
+        let client = |host| {
+            let broker = BROKER.parse().expect("address and port");
+            ForeignClient::start(Library::MqttSn12, broker, Some(host))
+        };
         // Theirs subscribes, theirs publishes.
-        let subscribe = command(&["subscribe", "plant/#", "0", "6"]);
-        let (_subscriber, lines) = Process::start_talking(subscribe, Some(&network.subscriber));
-        assert_eq!(lines.next(DEADLINE), "subscribed");
+        let mut theirs = client(&network.subscriber);
+        theirs.step("connect py-subscriber");
+        theirs.step("subscribe plant/#");
         let mut ours = subscriber(&network, "plant/level");
-        for qos in ["0", "1", "0"] {
-            let publish = command(&["publish", "plant/level", qos, "42", "43"]);
-            let (_publisher, published) = Process::start_talking(publish, Some(&network.publisher));
-            assert_eq!(published.next(DEADLINE), "published");
+        let mut publisher = client(&network.publisher);
+        publisher.step("connect py-publisher");
+        for qos in [0, 1, 0] {
+            publisher.step(&format!("publish plant/level {qos} 42"));
+            publisher.step(&format!("publish plant/level {qos} 43"));
         }
-        let mut theirs: Vec<String> = (0..6).map(|_| lines.next(DEADLINE)).collect();
-        theirs.sort();
-        assert_eq!(theirs[..3], ["plant/level 42"; 3]);
-        assert_eq!(theirs[3..], ["plant/level 43"; 3]);
+        publisher.step("disconnect");
+        let messages = theirs.receive(6);
+        assert_eq!(messages[..3], ["message plant/level 42"; 3]);
+        assert_eq!(messages[3..], ["message plant/level 43"; 3]);
         assert_eq!(received(&network, &mut ours, 6).len(), 6);
     }
 }
