@@ -36,12 +36,14 @@ pub mod auth;
 mod config;
 pub mod core;
 pub mod driver;
+mod durable;
 mod levels;
 mod offloading;
 mod rate;
 mod retained;
 mod session;
 mod stats;
+pub mod store;
 mod subscriptions;
 mod timers;
 mod topics;
@@ -53,6 +55,7 @@ pub use crate::config::{
     OffloadConfig, Permit, Predefined, RateConfig, Takeover,
 };
 pub use crate::core::{Broker, SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
+pub use crate::durable::{Changes, Restore, RestoreError};
 pub use crate::offloading::intent::Unserved;
 pub use crate::session::State;
 pub use crate::stats::Stats;

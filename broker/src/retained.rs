@@ -6,6 +6,8 @@ use mqttsn::Qos;
 use offload::TopicIndex;
 use rustc_hash::FxHashMap;
 
+use crate::durable::Touched;
+
 /// The last message of a topic that was published with Retain.
 #[derive(Clone, Debug)]
 pub(crate) struct RetainedMessage {
@@ -20,6 +22,7 @@ pub(crate) struct Retained {
     limit: usize,
     octets: usize,
     max_octets: usize,
+    pub(crate) touched: Touched<TopicIndex>,
 }
 
 impl Retained {
@@ -29,6 +32,7 @@ impl Retained {
             limit,
             octets: 0,
             max_octets,
+            touched: Touched::default(),
         }
     }
 
@@ -56,6 +60,7 @@ impl Retained {
         if payload.is_empty() {
             if let Some(before) = self.messages.remove(&topic) {
                 self.octets -= before.payload.len();
+                self.touched.touch(topic, true);
             }
             return true;
         }
@@ -64,10 +69,19 @@ impl Retained {
         if octets > self.max_octets || (before.is_none() && self.messages.len() >= self.limit) {
             return false;
         }
-        self.octets = octets;
-        let payload = payload.into();
-        self.messages
-            .insert(topic, RetainedMessage { qos, payload });
+        let replaced = self.insert(topic, qos, payload.into());
+        self.touched.touch(topic, replaced);
         true
+    }
+
+    /// The message as it was stored. True if it replaced another.
+    pub(crate) fn insert(&mut self, topic: TopicIndex, qos: Qos, payload: Arc<[u8]>) -> bool {
+        self.octets += payload.len();
+        let message = RetainedMessage { qos, payload };
+        let replaced = self.messages.insert(topic, message);
+        if let Some(replaced) = &replaced {
+            self.octets -= replaced.payload.len();
+        }
+        replaced.is_some()
     }
 }

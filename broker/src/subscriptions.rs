@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mqttsn::Qos;
 use offload::SessionId;
 
+use crate::durable::Touched;
 use crate::levels::Levels;
 
 /// What one subscription, or several overlapping ones of a session, give.
@@ -13,6 +14,8 @@ pub(crate) struct Grant {
     pub(crate) qos: Qos,
     /// Whether its SUBACK was sent.
     pub(crate) active: bool,
+    /// The predefined topic id by which the client named the topic.
+    pub(crate) predefined: Option<u16>,
 }
 
 impl Grant {
@@ -25,6 +28,7 @@ impl Grant {
                 other.qos
             },
             active: self.active || other.active,
+            predefined: self.predefined.or(other.predefined),
         }
     }
 }
@@ -35,18 +39,48 @@ pub(crate) struct Subscriptions {
     filters: Levels<BTreeMap<SessionId, Grant>>,
     count: usize,
     filter_octets: usize,
+    /// Only those whose SUBACK was sent are durable.
+    pub(crate) touched: Touched<(SessionId, Box<str>)>,
 }
 
 impl Subscriptions {
     /// Adds the subscription. One that stands already keeps having had its SUBACK.
-    pub(crate) fn add(&mut self, filter: &str, session: SessionId, qos: Qos) {
+    pub(crate) fn add(
+        &mut self,
+        filter: &str,
+        session: SessionId,
+        qos: Qos,
+        predefined: Option<u16>,
+    ) {
         let sessions = self.filters.get_or_insert_with(filter, BTreeMap::new);
         let grant = sessions.entry(session).or_insert_with(|| {
             self.count += 1;
             self.filter_octets += filter.len();
-            Grant { qos, active: false }
+            Grant {
+                qos,
+                active: false,
+                predefined,
+            }
         });
         grant.qos = qos;
+        grant.predefined = predefined;
+        if grant.active {
+            self.touched.touch_with(|| ((session, filter.into()), true));
+        }
+    }
+
+    /// The subscription itself.
+    pub(crate) fn get(&self, filter: &str, session: SessionId) -> Option<Grant> {
+        self.filters.get(filter)?.get(&session).copied()
+    }
+
+    /// Puts back what was stored.
+    pub(crate) fn insert(&mut self, filter: &str, session: SessionId, grant: Grant) {
+        let sessions = self.filters.get_or_insert_with(filter, BTreeMap::new);
+        if sessions.insert(session, grant).is_none() {
+            self.count += 1;
+            self.filter_octets += filter.len();
+        }
     }
 
     /// Number of subscriptions.
@@ -67,7 +101,10 @@ impl Subscriptions {
             .and_then(|sessions| sessions.get_mut(&session));
         match grant {
             Some(grant) => {
+                let stored = grant.active;
                 grant.active = true;
+                self.touched
+                    .touch_with(|| ((session, filter.into()), stored));
                 true
             }
             None => false,
@@ -78,9 +115,12 @@ impl Subscriptions {
         let Some(sessions) = self.filters.get_mut(filter) else {
             return;
         };
-        if sessions.remove(&session).is_some() {
+        if let Some(grant) = sessions.remove(&session) {
             self.count -= 1;
             self.filter_octets -= filter.len();
+            if grant.active {
+                self.touched.touch_with(|| ((session, filter.into()), true));
+            }
         }
         if sessions.is_empty() {
             self.filters.remove(filter);

@@ -7,6 +7,7 @@ use mqttsn::{Alias, Qos};
 use offload::{SessionId, TopicIndex};
 use rustc_hash::FxHashMap;
 
+use crate::durable::Touched;
 use crate::levels::Levels;
 use crate::offloading::generations::{Generations, ServedHistory};
 
@@ -65,6 +66,7 @@ pub(crate) struct Topics {
     last_index: u32,
     /// Topics that lost a reference and may be unused now.
     maybe_unused: Vec<TopicIndex>,
+    pub(crate) touched: Touched<TopicIndex>,
 }
 
 impl Topics {
@@ -153,8 +155,25 @@ impl Topics {
     /// that all clients have for it.
     pub(crate) fn add(&mut self, name: &str, home: Option<u16>) -> Option<TopicIndex> {
         let number = self.last_index.checked_add(1)?;
-        self.last_index = number;
         let index = TopicIndex(number);
+        self.insert(index, name, home);
+        self.touched.touch(index, false);
+        Some(index)
+    }
+
+    /// The index that was given out last, or 0.
+    pub(crate) fn last_index(&self) -> u32 {
+        self.last_index
+    }
+
+    /// No index up to this one is given out any more.
+    pub(crate) fn skip_to(&mut self, last_index: u32) {
+        self.last_index = self.last_index.max(last_index);
+    }
+
+    /// Puts a topic where it was, or where [`Topics::add`] wants it.
+    pub(crate) fn insert(&mut self, index: TopicIndex, name: &str, home: Option<u16>) {
+        self.skip_to(index.0);
         let home = match home {
             Some(id) => Alias::predefined(id),
             None => match short_alias(name) {
@@ -176,7 +195,6 @@ impl Topics {
                 generations: Generations::default(),
             },
         );
-        Some(index)
     }
 
     /// Notes that the topic may have become unused.
@@ -201,6 +219,7 @@ impl Topics {
             if unused && let Some(topic) = self.list.remove(&index) {
                 self.names.remove(&topic.name);
                 self.name_octets -= topic.name.len();
+                self.touched.touch(index, true);
                 removed(index);
             }
         }

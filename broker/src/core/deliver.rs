@@ -144,6 +144,7 @@ impl Broker {
             return false;
         }
         let message = Queued {
+            seq: 0,
             topic,
             payload: Arc::clone(payload),
             qos,
@@ -431,6 +432,14 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
+        if session.outbox.received_suspended(now, msg_id) {
+            // The client has it, though it went to sleep or started over meanwhile. Had it been told
+            // PUBREL here, it would take the message that was to come again for another one.
+            if session.listens() {
+                self.send_in_flight(now, id);
+            }
+            return;
+        }
         match &mut session.outbox.in_flight {
             Some(in_flight) if in_flight.msg_id == msg_id => match &in_flight.exchange {
                 Exchange::Publish { message, .. } if message.qos == Qos::Two => {

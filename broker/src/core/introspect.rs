@@ -290,8 +290,12 @@ impl Broker {
     }
 
     /// Ends the service: tells every connected client so (MQTT-SN 1.2 §5.4.21 lets a gateway send
-    /// DISCONNECT). Wills are not published; nobody is lost.
+    /// DISCONNECT). Wills are not published; nobody is lost. With a store nothing is said: the
+    /// sessions go on when the broker comes back.
     pub fn shut_down(&mut self) {
+        if self.recorder.is_some() {
+            return;
+        }
         let connected: Vec<_> = self
             .sessions
             .all()

@@ -14,6 +14,7 @@ mod network;
 mod predefined;
 mod publish;
 mod reload;
+mod restart;
 mod subscribe;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub use introspect::{SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
 use crate::access::{Access, Policy};
 use crate::auth::Keys;
 use crate::config::{Config, ConfigError};
+use crate::durable::Recorder;
 use crate::offloading::Offloading;
 use crate::offloading::gate::{Opened, Reply};
 use crate::retained::Retained;
@@ -61,6 +63,8 @@ pub struct Broker {
     discovery: discovery::Discovery,
     rates: limits::Rates,
     stats: Stats,
+    /// What is to be stored; `None` if nothing is.
+    recorder: Option<Box<Recorder>>,
     /// Recipients for whom a message must wait; kept for its memory only.
     waiting: Vec<(SessionId, Qos)>,
 }
@@ -98,8 +102,20 @@ impl Broker {
         access: Box<dyn Access>,
         now: Instant,
     ) -> Result<Self, ConfigError> {
+        let mut broker = Self::empty(config, access, now)?;
+        broker.add_configured();
+        broker.settle(now);
+        Ok(broker)
+    }
+
+    /// A broker to be filled; [`Broker::take_up`] or the configuration's topics come next.
+    pub(crate) fn empty(
+        config: Config,
+        access: Box<dyn Access>,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
-        let mut broker = Broker {
+        Ok(Broker {
             sessions: Sessions::default(),
             topics: Topics::default(),
             subscriptions: Subscriptions::default(),
@@ -111,21 +127,21 @@ impl Broker {
             discovery: discovery::Discovery::new(&config.advertise, now),
             rates: limits::Rates::default(),
             stats: Stats::default(),
+            recorder: None,
             waiting: Vec::new(),
             config,
             access,
-        };
-        let predefined = broker.config.predefined();
-        broker.define(predefined);
-        let services: BTreeSet<SocketAddr> =
-            broker.config.offload.services.iter().copied().collect();
+        })
+    }
+
+    /// What the configuration names: predefined topics and services.
+    fn add_configured(&mut self) {
+        let predefined = self.config.predefined();
+        self.define(predefined);
+        let services: BTreeSet<SocketAddr> = self.config.offload.services.iter().copied().collect();
         if !services.is_empty() {
-            broker
-                .offloading
-                .change(offload::Change::Services(services));
+            self.offloading.change(offload::Change::Services(services));
         }
-        broker.settle(now);
-        Ok(broker)
     }
 
     /// Takes one datagram as it came from the network.

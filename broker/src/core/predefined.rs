@@ -94,8 +94,16 @@ impl Broker {
 
     /// Ends what the session does under ids that mean something else now.
     fn forget_undefined(&mut self, now: Instant, id: SessionId) {
+        if self.rename_undefined(id) {
+            self.pump(now, id);
+        }
+    }
+
+    /// True if what the session called a topic means something else now: messages may wait to be sent
+    /// under another alias.
+    pub(super) fn rename_undefined(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else {
-            return;
+            return false;
         };
         let client = Some(&*session.client_id);
         let means = |alias: Alias, index: TopicIndex| {
@@ -123,9 +131,7 @@ impl Broker {
         for &index in &renamed {
             self.rename(id, index);
         }
-        if !renamed.is_empty() {
-            self.pump(now, id);
-        }
+        !renamed.is_empty()
     }
 
     /// The client may not publish under this alias any longer.

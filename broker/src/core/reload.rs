@@ -67,7 +67,7 @@ impl Broker {
     }
 
     /// Ends what the session may not do any more.
-    fn review(&mut self, now: Instant, id: SessionId) {
+    pub(super) fn review(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };

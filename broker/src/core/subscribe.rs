@@ -228,7 +228,11 @@ impl Broker {
                 TopicRef::Short(_) => {}
             }
         }
-        self.subscriptions.add(&filter, id, request.qos);
+        let predefined = match request.topic {
+            TopicRef::Predefined(topic_id) => Some(topic_id),
+            TopicRef::Name(_) | TopicRef::Short(_) => None,
+        };
+        self.subscriptions.add(&filter, id, request.qos, predefined);
         if let Some(session) = self.sessions.get_mut(id) {
             session.filters.insert(filter.clone());
         }

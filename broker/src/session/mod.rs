@@ -37,6 +37,7 @@ use serde::Serialize;
 
 use crate::access::Client;
 use crate::config::Config;
+use crate::durable::Shadow;
 use crate::rate::Bucket;
 use crate::transmit::Peer;
 use held::Total;
@@ -109,6 +110,10 @@ pub(crate) struct Session {
     pub(crate) deferred: BTreeSet<TopicIndex>,
     /// The activity question that it is part of, and when to go on without an answer.
     pub(crate) asked: Option<(u64, Instant)>,
+    /// What the store holds of it; `None` without a store.
+    pub(crate) shadow: Option<Box<Shadow>>,
+    /// Whether it may differ from that, and so is among `Sessions::touched`.
+    pub(crate) touched: bool,
 }
 
 impl Session {
@@ -147,6 +152,8 @@ impl Session {
             refusal: None,
             deferred: BTreeSet::new(),
             asked: None,
+            shadow: None,
+            touched: false,
         }
     }
 
@@ -193,10 +200,13 @@ impl Session {
 
     /// A MsgId for a message of the broker's own; never 0.
     pub(crate) fn next_msg_id(&mut self) -> MsgId {
-        self.last_msg_id = match self.last_msg_id.wrapping_add(1) {
-            0 => 1,
-            next => next,
-        };
-        MsgId(self.last_msg_id)
+        let unfinished = self.outbox.front().and_then(|front| front.sent_as);
+        loop {
+            self.last_msg_id = self.last_msg_id.wrapping_add(1);
+            let next = MsgId(self.last_msg_id);
+            if next != MsgId(0) && Some(next) != unfinished {
+                return next;
+            }
+        }
     }
 }

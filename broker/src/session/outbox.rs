@@ -25,6 +25,8 @@ use super::due::Due;
 /// One message for one client.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
+    /// Its place among all messages for the client; given by the outbox.
+    pub(crate) seq: u64,
     pub(crate) topic: TopicIndex,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) qos: Qos,
@@ -60,6 +62,9 @@ pub(crate) struct InFlight {
 pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
     held: Held,
+    last_seq: u64,
+    /// Messages were taken out from between others since [`Outbox::take_removed_inside`].
+    removed_inside: bool,
     pub(crate) in_flight: Option<InFlight>,
     /// Retained messages that will wait here when there is room.
     pub(crate) due: Due,
@@ -113,7 +118,7 @@ impl Outbox {
     }
 
     /// Appends the message, or hands it back where there is no room.
-    pub(crate) fn push(&mut self, message: Queued, room: Room) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, mut message: Queued, room: Room) -> Result<(), Full> {
         let overhead = self.queue.len() * OVERHEAD;
         let octets = self.held.octets() - overhead + message.payload.len();
         if self.queue.len() >= room.messages || octets > room.octets {
@@ -123,8 +128,65 @@ impl Outbox {
             return Err(Full::All);
         }
         self.held.add(message.cost());
+        self.last_seq += 1;
+        message.seq = self.last_seq;
         self.queue.push_back(message);
         Ok(())
+    }
+
+    /// Puts back a message that was stored, behind all others; limits were kept when it came.
+    pub(crate) fn restore(&mut self, message: Queued) {
+        self.held.add(message.cost());
+        self.last_seq = self.last_seq.max(message.seq);
+        self.queue.push_back(message);
+    }
+
+    /// The front message was sent before, under this MsgId, if it is still this message; with an
+    /// alias its exchange is under way.
+    pub(crate) fn restore_sent(
+        &mut self,
+        now: Instant,
+        seq: u64,
+        msg_id: MsgId,
+        alias: Option<Alias>,
+    ) {
+        let Some(front) = self.queue.front_mut().filter(|front| front.seq == seq) else {
+            return;
+        };
+        front.sent_as = Some(msg_id);
+        if let Some(alias) = alias
+            && self.in_flight.is_none()
+            && let Some(message) = self.pop()
+        {
+            self.in_flight = Some(InFlight {
+                msg_id,
+                exchange: Exchange::Publish { message, alias },
+                sent: now,
+                retries: 0,
+            });
+        }
+    }
+
+    /// The place of the message that came last, or 0.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// All messages that the client has not acknowledged, in their order.
+    pub(crate) fn unfinished(&self) -> impl DoubleEndedIterator<Item = &Queued> {
+        let under_way = match &self.in_flight {
+            Some(InFlight {
+                exchange: Exchange::Publish { message, .. },
+                ..
+            }) => Some(message),
+            _ => None,
+        };
+        under_way.into_iter().chain(&self.queue)
+    }
+
+    /// Whether messages were taken out from between others since the last call.
+    pub(crate) fn take_removed_inside(&mut self) -> bool {
+        std::mem::take(&mut self.removed_inside)
     }
 
     /// Puts a message back to where it was taken.
@@ -143,13 +205,33 @@ impl Outbox {
         Some(message)
     }
 
+    /// The QoS 2 message that was sent under this MsgId before, and waits to be sent again, has
+    /// arrived: it goes on with its release. False if there is none.
+    pub(crate) fn received_suspended(&mut self, now: Instant, msg_id: MsgId) -> bool {
+        let suspended = self
+            .front()
+            .is_some_and(|front| front.qos == Qos::Two && front.sent_as == Some(msg_id));
+        if suspended {
+            self.pop();
+            self.in_flight = Some(InFlight {
+                msg_id,
+                exchange: Exchange::Release,
+                sent: now,
+                retries: 0,
+            });
+        }
+        suspended
+    }
+
     /// Drops the messages of a topic; their number.
     pub(crate) fn drop_topic(&mut self, topic: TopicIndex) -> usize {
         let before = self.queue.len();
         self.queue.retain(|message| message.topic != topic);
         let left: usize = self.queue.iter().map(Queued::cost).sum();
         self.held.remove(self.held.octets() - left);
-        before - self.queue.len()
+        let removed = before - self.queue.len();
+        self.removed_inside |= removed > 0;
+        removed
     }
 
     /// The client cannot hear: an exchange under way is taken up again when it can.

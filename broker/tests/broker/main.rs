@@ -25,6 +25,7 @@ mod predefined;
 mod publish;
 mod register;
 mod reload;
+mod restart;
 mod retained;
 mod robustness;
 mod subscribe;
