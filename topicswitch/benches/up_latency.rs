@@ -47,7 +47,12 @@ impl Pair {
         let mut config = broker::Config::default();
         config.offload.enabled = true;
         let socket = switch.take_broker_socket(&mut config)?;
-        let broker = BrokerNode::start(config, socket, &tasks)?;
+        let broker = BrokerNode::start(
+            config,
+            &topicswitch::config::StoreConfig::default(),
+            socket,
+            &tasks,
+        )?;
         let mut config = controller::Config {
             ports: switch.ports(&[])?,
             ..Default::default()

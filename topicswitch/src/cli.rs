@@ -76,6 +76,9 @@ pub struct UpArgs {
     /// Leave every PUBLISH to the broker.
     #[arg(long)]
     pub no_offload: bool,
+    /// Keep what must survive a restart in this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub store: Option<PathBuf>,
 }
 
 /// `broker`
@@ -95,6 +98,9 @@ pub struct BrokerArgs {
     /// Answer `topicswitch status` there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<SocketAddr>,
+    /// Keep what must survive a restart in this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub store: Option<PathBuf>,
 }
 
 /// `controller`

@@ -28,6 +28,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How `broker` uses the machine's network and cores.
     pub io: broker::driver::IoConfig,
+    /// Where the broker keeps what must survive its process.
+    pub store: StoreConfig,
     /// The broker.
     pub broker: broker::Config,
     /// The controller.
@@ -45,11 +47,23 @@ impl Default for Config {
             status: None,
             log: LogConfig::default(),
             io: broker::driver::IoConfig::default(),
+            store: StoreConfig::default(),
             broker: broker::Config::default(),
             controller: controller::Config::default(),
             sim: SimConfig::default(),
         }
     }
+}
+
+/// Where the broker keeps what must survive its process (`up`, `broker`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The directory. Default: nowhere, and nothing survives.
+    pub directory: Option<PathBuf>,
+    /// What an acknowledged message survives: `process`, the end of the process in any way, or
+    /// `disk`, a power failure too, at the price of waiting for the disk. Default `process`.
+    pub sync: broker::store::Sync,
 }
 
 /// What is logged, and how.

@@ -7,6 +7,7 @@ use super::io::IoStats;
 use super::shared::Shared;
 use crate::core::{Broker, SessionInfo, Status, TopicInfo};
 use crate::stats::Stats;
+use crate::store::StoreStatus;
 
 /// The broker no longer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +52,11 @@ impl Handle {
     /// What the driver has counted.
     pub fn io(&self) -> IoStats {
         self.shared.ways.counters.read()
+    }
+
+    /// The store, if there is one.
+    pub fn store(&self) -> Option<StoreStatus> {
+        self.shared.store_status()
     }
 
     /// The broker as a whole.

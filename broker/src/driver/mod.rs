@@ -36,6 +36,7 @@ pub use sockets::{BindError, UdpSockets};
 pub use ways::Outbound;
 
 use crate::core::Broker;
+use crate::store::{CommitError, Store};
 use crate::transmit::Source;
 use shared::Shared;
 use ways::Way;
@@ -58,6 +59,9 @@ pub enum DriverError {
     /// A thread could not be started.
     #[error("cannot start a thread of the broker: {0}")]
     Thread(std::io::Error),
+    /// What was to be acknowledged cannot be stored.
+    #[error(transparent)]
+    Store(#[from] CommitError),
     /// A defect of the broker.
     #[error("the thread `{thread}` has panicked; its message is above")]
     Panicked {
@@ -140,6 +144,12 @@ impl Driver {
         (driver, handle)
     }
 
+    /// Keeps what is durable in `store`; the broker is what
+    /// [`Restore`](crate::Restore) made of it.
+    pub fn set_store(&self, store: Store) {
+        self.shared.set_store(store);
+    }
+
     /// Where another transport puts in what it receives.
     pub fn ingress(&self) -> Ingress {
         Ingress::new(Arc::clone(&self.shared))
@@ -154,7 +164,7 @@ impl Driver {
     /// Serves until `shutdown` is cancelled; then tells the connected clients and returns.
     ///
     /// # Errors
-    /// When a socket cannot be read any more, or a thread cannot go on.
+    /// When a socket cannot be read any more, a thread cannot go on, or the store takes nothing more.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DriverError> {
         let Driver {
             shared,
@@ -164,6 +174,8 @@ impl Driver {
         let mut threads = Threads::new(&shared);
         let serving = async {
             threads.start_clock()?;
+            // What the broker wanted to say and do before there was a network.
+            shared.act(|_, _| ());
             let task = match transport {
                 Transport::Udp(sockets) => {
                     for socket in sockets.inlets() {
@@ -182,6 +194,7 @@ impl Driver {
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 failed = threads.failed() => Err(failed),
+                () = shared.store_failed.notified() => Ok(()),
                 ended = task => ended,
                 never = follow_links(&shared, links) => match never {},
             }
@@ -189,7 +202,10 @@ impl Driver {
         let served = serving.await;
         shared.stop();
         threads.join().await;
-        served
+        match shared.take_store_error() {
+            Some(error) => Err(error.into()),
+            None => served,
+        }
     }
 }
 

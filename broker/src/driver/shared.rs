@@ -1,15 +1,17 @@
 //! The core behind its lock, and what happens around every call of it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use offload::FromBroker;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lanes::{Lanes, Touched};
 use super::timer::Timer;
 use super::ways::Ways;
 use crate::core::Broker;
+use crate::store::{CommitError, Store, StoreStatus};
 use crate::transmit::Source;
 
 /// Datagrams that the core may emit before they are handed on, so that a batch of messages to very
@@ -24,12 +26,16 @@ pub(super) struct Shared {
     pub(super) lanes: Lanes,
     pub(super) ways: Ways,
     pub(super) timer: Timer,
+    /// Why nothing can be stored any more.
+    not_stored: Mutex<Option<CommitError>>,
+    pub(super) store_failed: Notify,
 }
 
 /// What is behind the lock.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) broker: Broker,
+    store: Option<Store>,
     link: Option<Link>,
     links: u64,
     /// When the timer will call.
@@ -48,6 +54,7 @@ impl Shared {
         broker.transmits().make_room();
         let core = Core {
             broker,
+            store: None,
             link: None,
             links: 0,
             armed: None,
@@ -57,7 +64,33 @@ impl Shared {
             lanes: Lanes::new(lanes),
             ways: Ways::default(),
             timer: Timer::default(),
+            not_stored: Mutex::default(),
+            store_failed: Notify::new(),
         })
+    }
+
+    /// From now on what is durable is stored before anybody hears of it.
+    pub(super) fn set_store(&self, store: Store) {
+        if let Some(mut guard) = self.lock()
+            && let Some(core) = guard.as_mut()
+        {
+            core.store = Some(store);
+        }
+    }
+
+    /// What there is to say of the store, if there is one.
+    pub(super) fn store_status(&self) -> Option<StoreStatus> {
+        let guard = self.lock()?;
+        Some(guard.as_ref()?.store.as_ref()?.status())
+    }
+
+    /// Why the broker has stopped by itself, if its store was the reason.
+    pub(super) fn take_store_error(&self) -> Option<CommitError> {
+        let mut not_stored = self
+            .not_stored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        not_stored.take()
     }
 
     /// Does something with the core, then lets out what follows from it. `None` when the broker has
@@ -68,7 +101,16 @@ impl Shared {
         // Taken under the lock, so that the core never sees time go back.
         let now = Instant::now();
         let done = act(core, now);
-        let touched = self.let_out(core, now);
+        let touched = match self.let_out(core, now) {
+            Ok(touched) => touched,
+            Err(error) => {
+                // What the core has said may acknowledge what is lost: nobody hears it.
+                *guard = None;
+                drop(guard);
+                self.fail(error);
+                return None;
+            }
+        };
         drop(guard);
         self.lanes.empty(touched, &self.ways);
         Some(done)
@@ -106,10 +148,9 @@ impl Shared {
 
     /// What has been decided in this turn becomes true: it is made durable, then told. Still under
     /// the lock, so that both happen in the core's order.
-    fn let_out(&self, core: &mut Core, now: Instant) -> Touched {
-        // Durability belongs here: commit what the core has changed; if that fails, forget the
-        // datagrams (`core.broker.transmits().clear()`), since they may acknowledge what is lost.
+    fn let_out(&self, core: &mut Core, now: Instant) -> Result<Touched, CommitError> {
         core.tell_controller(now);
+        core.store()?;
         let next = core.broker.next_deadline();
         if let Some(next) = next
             && core.armed.is_none_or(|armed| next < armed)
@@ -117,7 +158,17 @@ impl Shared {
             core.armed = Some(next);
             self.timer.arm(next);
         }
-        self.lanes.fill(core.broker.transmits())
+        Ok(self.lanes.fill(core.broker.transmits()))
+    }
+
+    fn fail(&self, error: CommitError) {
+        tracing::error!(%error, "the broker stops, and acknowledges nothing more");
+        let mut not_stored = self
+            .not_stored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        not_stored.get_or_insert(error);
+        self.store_failed.notify_one();
     }
 
     /// Tells the connected clients, and stops. Nothing is heard or answered after that.
@@ -157,6 +208,17 @@ impl Core {
     /// Whether this link is the present one.
     pub(super) fn is_linked(&self, number: u64) -> bool {
         self.link.as_ref().is_some_and(|link| link.number == number)
+    }
+
+    /// Makes what has changed durable.
+    fn store(&mut self) -> Result<(), CommitError> {
+        match &mut self.store {
+            Some(store) => match self.broker.take_changes() {
+                Some(changes) => store.commit(&changes),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     fn tell_controller(&mut self, now: Instant) {

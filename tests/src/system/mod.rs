@@ -7,7 +7,7 @@ use broker::driver::{Handle, IoConfig};
 use mqttsn::types::Qos;
 use sim::ports::{DEFAULT_SERVICE_MAC, Host, MacAddr, Port, mem_pair};
 use tokio_util::sync::CancellationToken;
-use topicswitch::config::SimConfig;
+use topicswitch::config::{SimConfig, StoreConfig};
 use topicswitch::node::{
     self, BrokerNode, EmbeddedSwitch, HostSocket, Program, SwitchNode, Tasks, run_controller,
 };
@@ -69,8 +69,14 @@ impl System {
     async fn broker_alone(config: broker::Config) -> Self {
         let tasks = Tasks::new(CancellationToken::new());
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (node, at) = BrokerNode::listen(config, &[any], &IoConfig::default(), &tasks)
-            .expect("a free port and a valid configuration");
+        let (node, at) = BrokerNode::listen(
+            config,
+            &StoreConfig::default(),
+            &[any],
+            &IoConfig::default(),
+            &tasks,
+        )
+        .expect("a free port and a valid configuration");
         let at = at[0];
         System {
             broker: node.handle,
@@ -89,7 +95,8 @@ impl System {
         let mut embedded = EmbeddedSwitch::start(any, &[], &sim).expect("a switch");
         config.offload.enabled = true;
         let socket = embedded.take_broker_socket(&mut config).expect("the first");
-        let node = BrokerNode::start(config, socket, &tasks).expect("a valid configuration");
+        let node = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)
+            .expect("a valid configuration");
         control(
             &node,
             embedded.switch(),
@@ -137,7 +144,8 @@ impl System {
         config.offload.enabled = true;
         config.offload.services = vec![at];
         let socket = HostSocket::new(broker, BROKER_UDP);
-        let node = BrokerNode::start(config, socket, &tasks).expect("a valid configuration");
+        let node = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)
+            .expect("a valid configuration");
         control(&node, &switch, numbers, &sim, &tasks);
         System {
             broker: node.handle,

@@ -16,6 +16,8 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
     };
     let mut io = config.io;
     io.workers = args.workers.unwrap_or(io.workers);
+    let mut store = config.store;
+    store.directory = args.store.or(store.directory);
     let mut broker = config.broker;
     let contract = args
         .offload
@@ -23,7 +25,7 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
     broker.offload.enabled |= contract.is_some();
     let offload = broker.offload.enabled;
 
-    let (node, local) = BrokerNode::listen(broker, &listen, &io, &tasks)?;
+    let (node, local) = BrokerNode::listen(broker, &store, &listen, &io, &tasks)?;
     let local = local.iter().map(ToString::to_string).collect::<Vec<_>>();
     let local = local.join(" and ");
     if offload {
@@ -61,8 +63,10 @@ pub fn broker_part(parts: Parts, node: &BrokerNode) -> Parts {
                 })
                 .await;
             let io = serde_json::json!(handle.io());
+            let store = serde_json::json!(handle.store());
             let asked = asked.map(|mut part| {
                 part["io"] = io;
+                part["store"] = store;
                 part
             });
             asked.unwrap_or_else(|gone| serde_json::json!({ "error": gone.to_string() }))

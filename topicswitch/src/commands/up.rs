@@ -33,7 +33,9 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     let mut broker_config = config.broker;
     broker_config.offload.enabled = true;
     let socket = embedded.take_broker_socket(&mut broker_config)?;
-    let broker = BrokerNode::start(broker_config, socket, &tasks)?;
+    let mut store = config.store;
+    store.directory = args.store.or(store.directory);
+    let broker = BrokerNode::start(broker_config, &store, socket, &tasks)?;
 
     let mut controller = config.controller;
     controller.device_id = config.sim.device_id;

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use mqttsn::types::Qos;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::SimConfig;
+use crate::config::{SimConfig, StoreConfig};
 use crate::node::{BrokerNode, EmbeddedSwitch, Tasks};
 
 /// Switch and broker.
@@ -35,7 +35,7 @@ impl Lab {
         let mut config = broker::Config::default();
         config.offload.enabled = true;
         let socket = embedded.take_broker_socket(&mut config)?;
-        let broker = BrokerNode::start(config, socket, &tasks)?;
+        let broker = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)?;
         Ok(Lab {
             clients: embedded.clients(),
             p4runtime: embedded.switch().serve(any.into(), &tasks).await?,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use broker::auth::Keys;
 use broker::driver::{DatagramSocket, Driver, Handle, IoConfig, UdpSockets};
-use broker::{Broker, Config, Policy};
+use broker::store::Store;
+use broker::{Broker, Config, Policy, Restore};
 use offload::BrokerEnd;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Tasks;
+use crate::config::StoreConfig;
 
 /// How often the broker is asked while something waits for the network.
 const POLL: Duration = Duration::from_millis(5);
@@ -33,11 +35,16 @@ impl BrokerNode {
     ///
     /// # Errors
     /// A configuration that the broker refuses.
-    pub fn start<S>(config: Config, socket: S, tasks: &Tasks) -> anyhow::Result<Self>
+    pub fn start<S>(
+        config: Config,
+        store: &StoreConfig,
+        socket: S,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self>
     where
         S: DatagramSocket + 'static,
     {
-        Self::start_with(config, tasks, |broker, links| {
+        Self::start_with(config, store, tasks, |broker, links| {
             Driver::new(broker, socket, links)
         })
     }
@@ -48,13 +55,14 @@ impl BrokerNode {
     /// A configuration that the broker refuses, or an address that cannot be used.
     pub fn listen(
         config: Config,
+        store: &StoreConfig,
         listen: &[SocketAddr],
         io: &IoConfig,
         tasks: &Tasks,
     ) -> anyhow::Result<(Self, Vec<SocketAddr>)> {
         let sockets = UdpSockets::bind(listen, io, &config.advertise)?;
         let local = sockets.local_addrs().to_vec();
-        let node = Self::start_with(config, tasks, |broker, links| {
+        let node = Self::start_with(config, store, tasks, |broker, links| {
             Driver::udp(broker, sockets, links)
         })?;
         Ok((node, local))
@@ -62,6 +70,7 @@ impl BrokerNode {
 
     fn start_with(
         mut config: Config,
+        store: &StoreConfig,
         tasks: &Tasks,
         driver: impl FnOnce(Broker, mpsc::Receiver<BrokerEnd>) -> (Driver, Handle),
     ) -> anyhow::Result<Self> {
@@ -75,10 +84,12 @@ impl BrokerNode {
             None => Keys::default(),
         };
         let policy = Policy::new(&config, keys.clone());
-        let broker = Broker::with_access(config, Box::new(policy), Instant::now());
-        let broker = broker.context("broker")?;
+        let (broker, store) = open(config, policy, store)?;
         let (links, accepted) = mpsc::channel(1);
         let (driver, handle) = driver(broker, accepted);
+        if let Some(store) = store {
+            driver.set_store(store);
+        }
         let shutdown = tasks.shutdown();
         tasks.spawn("broker", async move { Ok(driver.run(shutdown).await?) });
         Ok(BrokerNode {
@@ -130,4 +141,33 @@ impl BrokerNode {
         });
         Ok(local)
     }
+}
+
+/// A new broker, or the one that the store holds.
+fn open(
+    config: Config,
+    policy: Policy,
+    store: &StoreConfig,
+) -> anyhow::Result<(Broker, Option<Store>)> {
+    let now = Instant::now();
+    let access = Box::new(policy);
+    let Some(directory) = &store.directory else {
+        let broker = Broker::with_access(config, access, now).context("broker")?;
+        return Ok((broker, None));
+    };
+    let mut restore = Restore::new(config, access, now).context("broker")?;
+    let store = Store::open(directory, store.sync, |key, value| {
+        restore.entry(key, value)
+    })?;
+    let broker = restore.finish();
+    let status = broker.status();
+    tracing::info!(
+        directory = %directory.display(),
+        sessions = status.sessions,
+        topics = status.topics,
+        retained = status.retained,
+        milliseconds = now.elapsed().as_millis() as u64,
+        "the store is open"
+    );
+    Ok((broker, Some(store)))
 }
