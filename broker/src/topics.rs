@@ -161,11 +161,6 @@ impl Topics {
         Some(index)
     }
 
-    /// The index that was given out last, or 0.
-    pub(crate) fn last_index(&self) -> u32 {
-        self.last_index
-    }
-
     /// No index up to this one is given out any more.
     pub(crate) fn skip_to(&mut self, last_index: u32) {
         self.last_index = self.last_index.max(last_index);

@@ -131,7 +131,7 @@ impl Recorder {
         }
         let counters = Counters {
             session: parts.sessions.last_id(),
-            topic: parts.topics.last_index(),
+            topic: parts.topics.last_index().0,
             body: self.bodies.last,
         };
         if self.counters != counters {
