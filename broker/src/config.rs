@@ -87,12 +87,14 @@ pub struct Config {
 pub struct OffloadConfig {
     /// Whether tagged copies are trusted and answers wait for the data plane. Default false.
     pub enabled: bool,
-    /// How long the data plane may offload after a grant, in milliseconds. Default 300.
+    /// How long the data plane may offload after a grant, in milliseconds, at most a minute
+    /// ([`offload::MAX_LEASE`]). Default 300.
     pub lease_ms: u64,
     /// An answer that waited so long for the data plane stops further grants, in milliseconds.
     /// Default: the lease.
     pub overdue_ms: Option<u64>,
-    /// How long a superseded generation is remembered, in milliseconds. Default 5000.
+    /// How long a superseded generation is remembered, in milliseconds: longer than lease and overdue
+    /// time together. Default 5000.
     pub generation_memory_ms: u64,
     /// How long an activity question may stay unanswered, in milliseconds. Default 1000.
     pub activity_answer_ms: u64,
@@ -163,6 +165,22 @@ pub enum ConfigError {
     /// A duration that no protocol needs and that arithmetic on clocks may not survive.
     #[error("{0} is longer than a day")]
     LongDuration(&'static str),
+    /// A lease so long that a dead controller would cost minutes.
+    #[error(
+        "offload.lease_ms is {0}; at most a minute is allowed, as for so long a dead controller costs messages"
+    )]
+    LongLease(u64),
+    /// Copies that may still come would be taken for unknown.
+    #[error(
+        "offload.generation_memory_ms is {memory_ms}; it must exceed lease_ms and overdue_ms together, \
+         {other_ms}, for so long copies of a superseded generation may come"
+    )]
+    ShortGenerationMemory {
+        /// The memory.
+        memory_ms: u64,
+        /// Lease and overdue time.
+        other_ms: u64,
+    },
     /// What would turn something off that has to be on.
     #[error("{0} is 0; it must be at least 1")]
     Zero(&'static str),
@@ -248,6 +266,17 @@ impl Config {
                 return Err(ConfigError::LongDuration(name));
             }
         }
+        if offload.lease() > offload::MAX_LEASE {
+            return Err(ConfigError::LongLease(offload.lease_ms));
+        }
+        // Each is a day at most by now.
+        let other_ms = offload.lease_ms + offload.overdue_ms.unwrap_or(offload.lease_ms);
+        if offload.generation_memory_ms <= other_ms {
+            return Err(ConfigError::ShortGenerationMemory {
+                memory_ms: offload.generation_memory_ms,
+                other_ms,
+            });
+        }
         if self.max_unconfirmed_sessions == 0 {
             return Err(ConfigError::Zero("max_unconfirmed_sessions"));
         }
@@ -324,6 +353,34 @@ mod tests {
             Err(ConfigError::PredefinedName { id: 1, .. })
         ));
         assert_eq!(with(1, "a").check(), Ok(()));
+    }
+
+    #[test]
+    fn a_lease_is_bounded_and_generations_are_remembered_for_longer() {
+        let offload = |lease_ms, overdue_ms, generation_memory_ms| {
+            let offload = OffloadConfig {
+                lease_ms,
+                overdue_ms,
+                generation_memory_ms,
+                ..OffloadConfig::default()
+            };
+            Config {
+                offload,
+                ..Config::default()
+            }
+            .check()
+        };
+        assert_eq!(offload(60_000, Some(1), 60_002), Ok(()));
+        assert_eq!(
+            offload(60_001, None, 86_400_000),
+            Err(ConfigError::LongLease(60_001))
+        );
+        let short = |memory_ms, other_ms| ConfigError::ShortGenerationMemory {
+            memory_ms,
+            other_ms,
+        };
+        assert_eq!(offload(300, None, 600), Err(short(600, 600)));
+        assert_eq!(offload(300, Some(700), 1000), Err(short(1000, 1000)));
     }
 
     #[test]

@@ -25,4 +25,4 @@ pub use intent::{
     Revision, SessionId, Topic, TopicIndex,
 };
 pub use link::{BrokerEnd, ControllerEnd, link};
-pub use status::{Activity, FromBroker, FromController, Refusal, RefusedItem};
+pub use status::{Activity, FromBroker, FromController, MAX_LEASE, Refusal, RefusedItem};

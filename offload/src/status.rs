@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::intent::{Delta, Intent, PublicationKey, Revision, SessionId, TopicIndex};
 
+/// The longest lease that a grant may give: for so long a dead controller costs messages.
+pub const MAX_LEASE: Duration = Duration::from_secs(60);
+
 /// What the broker says to the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromBroker {
@@ -20,7 +23,7 @@ pub enum FromBroker {
     Grant {
         /// Which request this answers.
         request: u64,
-        /// How long the data plane may offload.
+        /// How long the data plane may offload, at most [`MAX_LEASE`].
         lease: Duration,
     },
     /// When did these sessions last publish through the data plane?

@@ -15,6 +15,8 @@ mod equivalence;
 mod forwarder;
 mod gate;
 mod generations;
+mod histories;
+mod history;
 mod identity;
 mod intent;
 mod keep_alive;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::proto;
 use crate::{
     Activity, Alias, AliasType, Change, Delta, FromBroker, FromController, Generation, Intent,
-    Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, Topic, TopicIndex,
+    MAX_LEASE, Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, Topic,
+    TopicIndex,
 };
 
 /// A message of the other side that cannot be read.
@@ -66,6 +67,17 @@ fn duration_from(wire: prost_types::Duration, field: &'static str) -> Result<Dur
         field,
         value: wire.seconds.unsigned_abs(),
     })
+}
+
+fn lease_from(wire: prost_types::Duration) -> Result<Duration, WireError> {
+    let lease = duration_from(wire, "lease")?;
+    match lease <= MAX_LEASE {
+        true => Ok(lease),
+        false => Err(WireError::OutOfRange {
+            field: "lease",
+            value: lease.as_secs(),
+        }),
+    }
 }
 
 impl From<SocketAddr> for proto::Address {
@@ -294,7 +306,7 @@ impl TryFrom<proto::FromBroker> for FromBroker {
             }),
             Wire::Grant(grant) => FromBroker::Grant {
                 request: grant.request,
-                lease: duration_from(need(grant.lease, "lease")?, "lease")?,
+                lease: lease_from(need(grant.lease, "lease")?)?,
             },
             Wire::AskActivity(ask) => FromBroker::AskActivity {
                 query: ask.query,
@@ -418,5 +430,18 @@ impl TryFrom<proto::FromController> for FromController {
                     .collect::<Result<_, WireError>>()?,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_of_an_absurd_lease_is_refused() {
+        for (seconds, nanos, accepted) in [(60, 0, true), (60, 1, false), (i64::MAX, 0, false)] {
+            let lease = prost_types::Duration { seconds, nanos };
+            assert_eq!(lease_from(lease).is_ok(), accepted, "{seconds} s");
+        }
     }
 }
