@@ -118,6 +118,10 @@ impl Broker {
             return;
         }
         self.tell_former_address(id, peer);
+        if !connected {
+            // It sleeps: there is no connection to end, and what it has is kept for it.
+            return;
+        }
         self.end_connection(id);
         if let Some(will) = will {
             self.publish_will(now, &will);

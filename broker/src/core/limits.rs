@@ -49,7 +49,10 @@ impl Broker {
         peer: &Peer,
         publish: &Publish<'_>,
     ) -> bool {
-        if self.within_rate(now, id) {
+        // What was taken already is no new message: refused, it would be sent, and taken, as another.
+        let taken = publish.qos == Qos::Two
+            && (self.sessions.get(id)).is_some_and(|s| s.received.contains(&publish.msg_id));
+        if taken || self.within_rate(now, id) {
             return true;
         }
         match publish.qos {

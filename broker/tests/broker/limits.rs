@@ -289,3 +289,19 @@ fn answers_that_wait_for_the_data_plane_are_bounded() {
     world.advance(ms(1000));
     assert_eq!(world.broker.sizes().answers, 0);
 }
+
+#[test]
+fn a_repeated_qos_2_message_that_was_taken_is_not_refused_for_its_rate() {
+    let mut world = limited("rates: {per_client: 1, per_client_burst: 1}");
+    world.connect(at(1), "p");
+    world.advance(ms(1_000));
+    let message = publish(Alias::short(*b"ab"), Qos::Two, 7, b"x");
+    for _ in 0..3 {
+        world.send(at(1), &message);
+        world.expect(at(1), &Packet::Pubrec(MsgId(7)));
+    }
+    let other = publish(Alias::short(*b"ab"), Qos::Two, 8, b"x");
+    world.send(at(1), &other);
+    let refused = puback(u16::from_be_bytes(*b"ab"), 8, ReturnCode::Congestion);
+    world.expect(at(1), &refused);
+}
