@@ -8,7 +8,8 @@ use dimpl::{Dtls, Output, PskResolver, SecurityError, TimeoutError};
 
 use crate::MAX_DATAGRAM;
 use crate::alert::AlertDescription;
-use crate::credentials::{Authorities, CertificateRefused, PskLookup};
+use crate::authorities::{Authorities, CertificateRefused};
+use crate::credentials::PskLookup;
 use crate::crypto;
 use crate::hello::{COOKIE, ClientHello};
 use crate::output::{Received, Transmits};

@@ -10,7 +10,8 @@ use rustls_pki_types::ServerName;
 
 use crate::MAX_DATAGRAM;
 use crate::association::{self, Failure, Resolver};
-use crate::credentials::{Authorities, CredentialError, KeyPair};
+use crate::authorities::Authorities;
+use crate::credentials::{CredentialError, KeyPair};
 use crate::crypto;
 use crate::server::SendError;
 

@@ -35,6 +35,7 @@
 
 mod alert;
 mod association;
+mod authorities;
 mod client;
 mod cookie;
 mod credentials;
@@ -47,9 +48,10 @@ mod timers;
 
 pub use crate::alert::AlertDescription;
 pub use crate::association::Failure;
+pub use crate::authorities::{Authorities, CertificateRefused};
 pub use crate::client::{Client, ClientCredentials, ServerIdentity};
 pub use crate::credentials::{
-    Authorities, CredentialError, KeyPair, PskLookup, ServerCertificate, ServerCredentials,
+    CredentialError, KeyPair, PskLookup, ServerCertificate, ServerCredentials,
 };
 pub use crate::limits::Limits;
 pub use crate::output::{Datagram, Received, Transmit};

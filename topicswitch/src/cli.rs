@@ -95,6 +95,22 @@ pub struct BrokerArgs {
     /// only behind one.
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1)]
     pub offload: Option<Option<SocketAddr>>,
+    /// Also take clients over DTLS there: those with a key of the key file, and, with a certificate,
+    /// those that want one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub dtls_listen: Option<SocketAddr>,
+    /// The server's certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "dtls_key")]
+    pub dtls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "dtls_cert")]
+    pub dtls_key: Option<PathBuf>,
+    /// Who must have signed the certificates of clients (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub dtls_client_ca: Option<PathBuf>,
+    /// The key file: one line a client, `client-id:hexkey`.
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
     /// Answer `topicswitch status` there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<SocketAddr>,
@@ -185,6 +201,40 @@ pub struct ClientArgs {
     /// Keep alive, in seconds.
     #[arg(long, short = 'k', default_value_t = 60, value_name = "SECONDS")]
     pub keep_alive: u16,
+    /// Whether and how to speak DTLS.
+    #[command(flatten)]
+    pub dtls: DtlsArgs,
+}
+
+/// How a client proves who it is, and knows its broker.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "DTLS")]
+#[command(group(clap::ArgGroup::new("known_by").args(["psk_key", "psk_file", "ca"])))]
+pub struct DtlsArgs {
+    /// Speak DTLS 1.2 to the broker: with --psk-key, --psk-file or --ca.
+    #[arg(long, requires = "known_by")]
+    pub dtls: bool,
+    /// Identity of the pre-shared key. Default: the client id, and the other way round.
+    #[arg(long, value_name = "ID", requires = "dtls", conflicts_with = "ca")]
+    pub psk_identity: Option<String>,
+    /// The pre-shared key in hexadecimal. Other users of this machine see it; --psk-file is better.
+    #[arg(long, value_name = "HEX", requires = "dtls")]
+    pub psk_key: Option<String>,
+    /// A file as the broker's key file, with a line `identity:hexkey`.
+    #[arg(long, value_name = "FILE", requires = "dtls")]
+    pub psk_file: Option<PathBuf>,
+    /// The authorities (PEM) one of which has signed the broker's certificate.
+    #[arg(long, value_name = "FILE", requires = "dtls")]
+    pub ca: Option<PathBuf>,
+    /// The name in the broker's certificate. Default: its IP address.
+    #[arg(long, value_name = "NAME", requires = "ca")]
+    pub server_name: Option<String>,
+    /// The client's certificate (PEM); its common name is the client id.
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    pub cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
 }
 
 /// `pub`

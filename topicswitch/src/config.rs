@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod dtls;
+
+pub use self::dtls::{DtlsConfig, DtlsConfigError};
+
 /// Where `up` answers `topicswitch status`, and where `status` looks.
 pub const DEFAULT_STATUS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9561);
@@ -30,6 +34,8 @@ pub struct Config {
     pub io: broker::driver::IoConfig,
     /// Where the broker keeps what must survive its process.
     pub store: StoreConfig,
+    /// DTLS in front of the broker, on a port of its own.
+    pub dtls: DtlsConfig,
     /// The broker.
     pub broker: broker::Config,
     /// The controller.
@@ -48,6 +54,7 @@ impl Default for Config {
             log: LogConfig::default(),
             io: broker::driver::IoConfig::default(),
             store: StoreConfig::default(),
+            dtls: DtlsConfig::default(),
             broker: broker::Config::default(),
             controller: controller::Config::default(),
             sim: SimConfig::default(),
@@ -149,6 +156,14 @@ pub enum ConfigError {
         /// The reason.
         source: broker::driver::IoConfigError,
     },
+    /// A value that DTLS refuses.
+    #[error("{}: {source}", path.display())]
+    Dtls {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: DtlsConfigError,
+    },
     /// A value that the broker refuses.
     #[error("{}: broker: {source}", path.display())]
     Broker {
@@ -205,6 +220,10 @@ impl Config {
             serde_yaml::from_str(text).map_err(|error| parse_error(&error, path))?
         };
         config.io.check().map_err(|source| ConfigError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        config.dtls.check().map_err(|source| ConfigError::Dtls {
             path: path.to_owned(),
             source,
         })?;
@@ -341,6 +360,7 @@ mod tests {
             "",
             "log",
             "io",
+            "dtls",
             "broker",
             "broker/rates",
             "broker/auth",

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ingress::Ingress;
 use super::io::IoStats;
 use super::shared::Shared;
+use super::ways::Outbound;
 use crate::core::{Broker, SessionInfo, Status, TopicInfo};
 use crate::stats::Stats;
 use crate::store::StoreStatus;
@@ -57,6 +59,17 @@ impl Handle {
     /// The store, if there is one.
     pub fn store(&self) -> Option<StoreStatus> {
         self.shared.store_status()
+    }
+
+    /// Where another transport puts in what it receives.
+    pub fn ingress(&self) -> Ingress {
+        Ingress::new(Arc::clone(&self.shared))
+    }
+
+    /// What is for clients behind DTLS leaves by `outbound`. The first one set stays; false for those
+    /// after it.
+    pub fn set_dtls(&self, outbound: Arc<dyn Outbound>) -> bool {
+        self.shared.ways.set_dtls(outbound)
     }
 
     /// The broker as a whole.

@@ -1,5 +1,7 @@
 //! A server and its clients on a network in virtual time, one file a concern.
 
+#![allow(clippy::unwrap_used)]
+
 mod cookies;
 mod credentials;
 mod handshake;

@@ -1,35 +1,38 @@
-//! An MQTT-SN client over UDP: what `pub`, `sub`, `demo` and the tests speak with.
+//! An MQTT-SN client over UDP or DTLS: what `pub`, `sub`, `demo` and the tests speak with.
 //!
 //! [`ClientCore`] holds the protocol and has neither socket nor clock; [`Client`] drives one over a
 //! tokio socket.
 
 mod core;
+mod transport;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use dtls::ClientCredentials;
 use mqttsn::types::{Alias, Qos, TopicRef};
-use tokio::net::UdpSocket;
 
 pub use self::core::{Answer, ClientCore, ConnectOptions, Message, RequestError, Retry, Will};
+use self::transport::Transport;
+pub use self::transport::TransportError;
 
 /// Why a client cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The socket failed.
-    #[error("socket to the broker: {0}")]
-    Socket(#[from] io::Error),
+    /// The way to the broker failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// A request failed.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
-/// A client on a UDP socket of its own.
+/// A client on a socket of its own.
 #[derive(Debug)]
 pub struct Client {
-    socket: UdpSocket,
+    transport: Transport,
     core: ClientCore,
     buffer: Vec<u8>,
     received: VecDeque<(Instant, Message)>,
@@ -41,19 +44,31 @@ impl Client {
     /// # Errors
     /// The socket cannot be made.
     pub async fn open(broker: SocketAddr, retry: Retry) -> Result<Self, ClientError> {
-        let any: SocketAddr = if broker.is_ipv4() {
-            (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(broker).await?;
-        Ok(Client {
-            socket,
+        Ok(Client::over(Transport::udp(broker).await?, retry))
+    }
+
+    /// Binds a socket and makes a DTLS association with the broker.
+    ///
+    /// # Errors
+    /// The socket cannot be made, or the handshake fails.
+    pub async fn open_dtls(
+        broker: SocketAddr,
+        credentials: ClientCredentials,
+        retry: Retry,
+    ) -> Result<Self, ClientError> {
+        Ok(Client::over(
+            Transport::dtls(broker, credentials).await?,
+            retry,
+        ))
+    }
+
+    fn over(transport: Transport, retry: Retry) -> Self {
+        Client {
+            transport,
             core: ClientCore::new(retry),
             buffer: vec![0; usize::from(u16::MAX)],
             received: VecDeque::new(),
-        })
+        }
     }
 
     /// The client's own address.
@@ -61,7 +76,7 @@ impl Client {
     /// # Errors
     /// As of the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.transport.local_addr()
     }
 
     /// CONNECT.
@@ -187,12 +202,7 @@ impl Client {
 
     async fn flush(&mut self) -> Result<(), ClientError> {
         while let Some(bytes) = self.core.poll_transmit() {
-            match self.socket.send(&bytes).await {
-                Ok(_) => {}
-                // Nobody listens there at the moment: the retry, or its end, says so.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.transport.send(&bytes).await?;
         }
         Ok(())
     }
@@ -210,16 +220,17 @@ impl Client {
             Some(wake) => {
                 tokio::select! {
                     biased;
-                    received = self.socket.recv(&mut self.buffer) => Some(received),
+                    received = self.transport.recv(&mut self.buffer) => Some(received),
                     () = tokio::time::sleep_until(wake.into()) => None,
                 }
             }
-            None => Some(self.socket.recv(&mut self.buffer).await),
+            None => Some(self.transport.recv(&mut self.buffer).await),
         };
         let now = Instant::now();
         match received {
-            Some(Ok(length)) => self.core.handle_datagram(now, &self.buffer[..length]),
-            Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Some(Ok(Some(length))) => self.core.handle_datagram(now, &self.buffer[..length]),
+            // Nobody listens there at the moment: the retry, or its end, says so.
+            Some(Ok(None)) => {}
             Some(Err(error)) => return Err(error.into()),
             None if deadline.is_some_and(|deadline| now >= deadline) => return Ok(false),
             None => self.core.handle_timeout(now),

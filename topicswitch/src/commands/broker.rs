@@ -2,7 +2,7 @@
 
 use crate::cli::BrokerArgs;
 use crate::config::Config;
-use crate::node::{BrokerNode, Tasks};
+use crate::node::{BrokerNode, DtlsNode, Tasks};
 use crate::status::{self, Parts};
 
 /// Runs the broker alone until shutdown.
@@ -18,7 +18,14 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
     io.workers = args.workers.unwrap_or(io.workers);
     let mut store = config.store;
     store.directory = args.store.or(store.directory);
+    let mut dtls = config.dtls;
+    dtls.listen = args.dtls_listen.or(dtls.listen);
+    dtls.certificate = args.dtls_cert.or(dtls.certificate);
+    dtls.private_key = args.dtls_key.or(dtls.private_key);
+    dtls.client_ca = args.dtls_client_ca.or(dtls.client_ca);
+    dtls.check()?;
     let mut broker = config.broker;
+    broker.auth.keys = args.keys.or(broker.auth.keys);
     let contract = args
         .offload
         .map(|address| address.unwrap_or(config.contract));
@@ -28,6 +35,7 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
     let (node, local) = BrokerNode::listen(broker, &store, &listen, &io, &tasks)?;
     let local = local.iter().map(ToString::to_string).collect::<Vec<_>>();
     let local = local.join(" and ");
+    let dtls = DtlsNode::start(&dtls, &node, &tasks).await?;
     if offload {
         let at = node
             .serve_contract(contract.unwrap_or(config.contract), &tasks)
@@ -37,12 +45,9 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
         tracing::info!(listen = local, "broker ready");
     }
     if let Some(address) = args.status.or(config.status) {
-        status::serve(
-            address,
-            broker_part(Parts::default(), &node),
-            tasks.shutdown(),
-        )
-        .await?;
+        let parts = broker_part(Parts::default(), &node);
+        let parts = dtls_part(parts, dtls.as_ref());
+        status::serve(address, parts, tasks.shutdown()).await?;
     }
     tasks.finish().await
 }
@@ -71,5 +76,15 @@ pub fn broker_part(parts: Parts, node: &BrokerNode) -> Parts {
             });
             asked.unwrap_or_else(|gone| serde_json::json!({ "error": gone.to_string() }))
         }
+    })
+}
+
+/// What DTLS says of itself, where there is DTLS.
+pub fn dtls_part(parts: Parts, node: Option<&DtlsNode>) -> Parts {
+    let Some(node) = node.cloned() else {
+        return parts;
+    };
+    parts.with("dtls", move || {
+        std::future::ready(serde_json::json!(node.stats()))
     })
 }

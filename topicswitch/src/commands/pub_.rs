@@ -8,7 +8,7 @@ use mqttsn::types::{Alias, Qos};
 use tokio::sync::mpsc;
 
 use crate::cli::PubArgs;
-use crate::client::{Client, ConnectOptions, Retry};
+use crate::client::ConnectOptions;
 
 /// Publishes what the arguments say; returns when all is sent and, at QoS 1 and 2, acknowledged.
 ///
@@ -17,7 +17,7 @@ use crate::client::{Client, ConnectOptions, Retry};
 pub async fn run(args: PubArgs) -> anyhow::Result<()> {
     let qos = Qos::from_level(args.qos).context("QoS is -1, 0, 1 or 2")?;
     let known = known_alias(&args)?;
-    let mut client = Client::open(args.client.broker, Retry::default()).await?;
+    let mut client = super::open(&args.client).await?;
 
     if qos == Qos::MinusOne {
         let Some(alias) = known else {
@@ -32,7 +32,7 @@ pub async fn run(args: PubArgs) -> anyhow::Result<()> {
 
     let keep_alive = Duration::from_secs(args.client.keep_alive.into());
     let options = ConnectOptions {
-        client_id: super::client_id(&args.client, "pub"),
+        client_id: super::client_id(&args.client, "pub")?,
         clean_session: true,
         keep_alive,
         will: None,

@@ -8,7 +8,7 @@ use mqttsn::types::{Qos, TopicIdType, TopicRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::SubArgs;
-use crate::client::{Client, ConnectOptions, Message, Retry};
+use crate::client::{Client, ConnectOptions, Message};
 
 /// How long the last goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -43,9 +43,9 @@ pub async fn run(args: SubArgs, shutdown: CancellationToken) -> anyhow::Result<(
 
 /// A client that has its subscriptions.
 async fn subscribed(args: &SubArgs, qos: Qos, keep_alive: Duration) -> anyhow::Result<Client> {
-    let mut client = Client::open(args.client.broker, Retry::default()).await?;
+    let mut client = super::open(&args.client).await?;
     let options = ConnectOptions {
-        client_id: super::client_id(&args.client, "sub"),
+        client_id: super::client_id(&args.client, "sub")?,
         clean_session: !args.no_clean,
         keep_alive,
         will: None,

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::cli::UpArgs;
 use crate::config::{Config, DEFAULT_STATUS};
-use crate::node::{self, BrokerNode, EmbeddedSwitch, Program, Tasks};
+use crate::node::{self, BrokerNode, DtlsNode, EmbeddedSwitch, Program, Tasks};
 use crate::status::{self, Parts};
 
 /// Broker, controller and switch in this process, until shutdown.
@@ -36,6 +36,7 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     let mut store = config.store;
     store.directory = args.store.or(store.directory);
     let broker = BrokerNode::start(broker_config, &store, socket, &tasks)?;
+    let dtls = DtlsNode::start(&config.dtls, &broker, &tasks).await?;
 
     let mut controller = config.controller;
     controller.device_id = config.sim.device_id;
@@ -63,6 +64,7 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     let parts = Parts::default().with("switch", embedded.switch().status());
     let parts = super::controller::controller_part(parts, &controller);
     let parts = super::broker::broker_part(parts, &broker);
+    let parts = super::broker::dtls_part(parts, dtls.as_ref());
     let at = args.status.or(config.status);
     match status::serve(at.unwrap_or(DEFAULT_STATUS), parts, tasks.shutdown()).await {
         Ok(()) => {}

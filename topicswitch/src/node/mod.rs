@@ -3,6 +3,7 @@
 
 mod broker;
 mod controller;
+mod dtls;
 mod embedded;
 mod host;
 mod program;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::broker::BrokerNode;
 pub use self::controller::{Broker, Switch, run_controller};
+pub use self::dtls::DtlsNode;
 pub use self::embedded::EmbeddedSwitch;
 pub use self::host::HostSocket;
 pub use self::program::Program;
