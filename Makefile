@@ -3,8 +3,8 @@
 CARGO ?= cargo
 # Everything that `make test` installs or builds, so that a test that misses one of them fails
 # instead of being skipped. `bmv2` and `p4c` are used where they are on PATH and not required.
-REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn
-PACKAGES = iproute2 ethtool mininet tshark python3-venv python3-pip ca-certificates
+REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn,openssl
+PACKAGES = iproute2 ethtool mininet openssl tshark python3-venv python3-pip ca-certificates
 
 .PHONY: help build demo test deps lint bench p4 clean
 
