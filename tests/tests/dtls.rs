@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use broker::driver::IoConfig;
 use dtls::{Authorities, ClientCredentials, KeyPair, ServerIdentity};
 use mqttsn::types::{Alias, Qos, TopicRef};
 use system_tests::system::DEADLINE;
@@ -44,16 +45,14 @@ impl Lab {
             ..DtlsConfig::default()
         };
         change(dir.path(), &mut config);
-        let socket = tokio::net::UdpSocket::bind(any).await.unwrap();
-        let udp = socket.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let tasks = Tasks::new(shutdown.clone());
-        let node = BrokerNode::start(broker, socket, &tasks).unwrap();
+        let (node, udp) = BrokerNode::listen(broker, &[any], &IoConfig::default(), &tasks).unwrap();
         let dtls = DtlsNode::start(&config, &node, &tasks).await.unwrap();
         Lab {
             node,
             dtls: dtls.unwrap(),
-            udp,
+            udp: udp[0],
             tasks,
             shutdown,
             _dir: dir,
