@@ -15,7 +15,7 @@ use system_tests::system::DEADLINE;
 use system_tests::{on_path, require};
 use tokio_util::sync::CancellationToken;
 use topicswitch::client::{Client, ClientError, ConnectOptions, Retry, TransportError};
-use topicswitch::config::DtlsConfig;
+use topicswitch::config::{DtlsConfig, StoreConfig};
 use topicswitch::node::{BrokerNode, DtlsNode, Tasks};
 
 const ALICE: &str = "000102030405060708090a0b0c0d0e0f";
@@ -47,7 +47,14 @@ impl Lab {
         change(dir.path(), &mut config);
         let shutdown = CancellationToken::new();
         let tasks = Tasks::new(shutdown.clone());
-        let (node, udp) = BrokerNode::listen(broker, &[any], &IoConfig::default(), &tasks).unwrap();
+        let (node, udp) = BrokerNode::listen(
+            broker,
+            &StoreConfig::default(),
+            &[any],
+            &IoConfig::default(),
+            &tasks,
+        )
+        .unwrap();
         let dtls = DtlsNode::start(&config, &node, &tasks).await.unwrap();
         Lab {
             node,
