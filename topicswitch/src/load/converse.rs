@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use mqttsn::packet::{Connect, Disconnect, Regack, Register, Subscribe};
+use mqttsn::packet::{Connect, Disconnect, Pingreq, Regack, Register, Subscribe};
 use mqttsn::types::{MsgId, PROTOCOL_ID, Qos, ReturnCode, Seconds, TopicRef};
 use mqttsn::{Frame, Packet};
 
@@ -30,6 +30,8 @@ pub enum Request {
     Register(String),
     /// SUBSCRIBE to a topic name or filter.
     Subscribe(String, Qos),
+    /// PINGREQ: whoever is answered has proved that its address is its own.
+    Ping,
     /// DISCONNECT.
     Disconnect,
 }
@@ -40,6 +42,7 @@ impl Request {
             Request::Connect { .. } => "CONNECT",
             Request::Register(_) => "REGISTER",
             Request::Subscribe(..) => "SUBSCRIBE",
+            Request::Ping => "PINGREQ",
             Request::Disconnect => "DISCONNECT",
         }
     }
@@ -64,6 +67,7 @@ impl Request {
                 msg_id,
                 topic: TopicRef::Name(filter),
             }),
+            Request::Ping => Packet::Pingreq(Pingreq { client_id: "" }),
             Request::Disconnect => Packet::Disconnect(Disconnect { duration: None }),
         };
         let length = packet.encode(buffer).map_err(io::Error::other)?;
@@ -80,6 +84,7 @@ impl Request {
             (Request::Subscribe(..), Packet::Suback(suback)) if suback.msg_id == msg_id => {
                 Some((suback.topic_id, suback.return_code))
             }
+            (Request::Ping, Packet::Pingresp) => Some((0, ReturnCode::Accepted)),
             (Request::Disconnect, Packet::Disconnect(_)) => Some((0, ReturnCode::Accepted)),
             _ => None,
         }
