@@ -63,10 +63,14 @@ impl Series {
         }
     }
 
+    fn is_exact(&self) -> bool {
+        self.outcomes.iter().all(Outcome::is_exact)
+    }
+
     /// What was not exact, in words.
     fn faults(&self) -> String {
         let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();
-        if self.outcomes.iter().all(Outcome::is_exact) {
+        if self.is_exact() {
             return "none".to_owned();
         }
         format!(
@@ -114,21 +118,27 @@ pub(crate) fn print(series: &[Series], columns: &[Column]) {
     }
 }
 
-/// Prints how the first of the series compares with the one named RSMB, if it is there. `better` says
-/// which way of the figure is the good one.
+/// Prints how ours compares with RSMB, if it is there: the best median of each, if possible among the
+/// series in which nothing was lost.
 pub(crate) fn ratio(series: &[Series], (what, _, figure): Column, better: Better) {
-    let Some(ours) = series.first().and_then(|one| one.median(figure)) else {
+    let best = |of: &str| {
+        let all = || series.iter().filter(|one| one.name.starts_with(of));
+        let exact = all().any(Series::is_exact);
+        all()
+            .filter(|one| !exact || one.is_exact())
+            .filter_map(|one| one.median(figure))
+            .reduce(|a, b| match better {
+                Better::More => a.max(b),
+                Better::Less => a.min(b),
+            })
+    };
+    let Some((ours, peer)) = best("topicswitch").zip(best("RSMB")) else {
         return;
     };
-    let peer = series.iter().find(|one| one.name.starts_with("RSMB"));
-    let Some(peer) = peer.and_then(|one| one.median(figure)) else {
-        return;
-    };
-    let (times, word) = match better {
-        Better::More => (ours / peer, "of RSMB's"),
-        Better::Less => (peer / ours, "times less than RSMB's"),
-    };
-    println!("  {what}: {times:.2} {word}");
+    match better {
+        Better::More => println!("  {what}: {:.2} times RSMB's", ours / peer),
+        Better::Less => println!("  {what}: RSMB's is {:.2} times ours", peer / ours),
+    }
 }
 
 /// Which way of a figure is the good one.
