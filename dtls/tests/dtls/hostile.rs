@@ -49,7 +49,7 @@ proptest! {
     ) {
         let mut world = World::new(psk_only(), &Limits::default());
         for (n, datagram) in &datagrams {
-            world.to_server(address(*n), datagram);
+            world.hand_to_server(address(*n), datagram);
         }
         prop_assert_eq!(world.server.stats().handshakes_begun, 0);
         prop_assert_eq!(world.server.stats().connections, 0);
@@ -62,7 +62,7 @@ proptest! {
         let mut world = World::new(psk_only(), &Limits::default());
         world.connect(address(1), alice());
         for datagram in &datagrams {
-            world.to_server(address(1), datagram);
+            world.hand_to_server(address(1), datagram);
             let now = world.now;
             let client = world.clients.get_mut(&address(1)).unwrap();
             prop_assert_eq!(client.handle_datagram(now, datagram), Ok(()));

@@ -16,7 +16,7 @@ fn a_record_played_back_is_dropped() {
     let mut world = connected();
     let record = world.sealed(address(1), b"once");
     for _ in 0..3 {
-        world.to_server(address(1), &record);
+        world.hand_to_server(address(1), &record);
     }
     assert_eq!(world.heard(), [b"once"]);
     assert!(world.is_connected(address(1)));
@@ -29,11 +29,11 @@ fn a_record_changed_at_any_octet_is_dropped_and_harms_nobody() {
     for at in 0..record.len() {
         let mut changed = record.clone();
         changed[at] ^= 0x01;
-        world.to_server(address(1), &changed);
+        world.hand_to_server(address(1), &changed);
         assert_eq!(world.heard(), Vec::<Vec<u8>>::new(), "octet {at}");
         assert!(world.is_connected(address(1)), "octet {at}");
     }
-    world.to_server(address(1), &record);
+    world.hand_to_server(address(1), &record);
     assert_eq!(world.heard(), [b"as it was"]);
 }
 
@@ -42,8 +42,8 @@ fn a_record_of_one_client_is_nothing_from_another() {
     let mut world = connected();
     world.connect(address(2), alice());
     let record = world.sealed(address(1), b"mine");
-    world.to_server(address(2), &record);
-    world.to_server(address(3), &record);
+    world.hand_to_server(address(2), &record);
+    world.hand_to_server(address(3), &record);
     assert_eq!(world.heard(), Vec::<Vec<u8>>::new());
     assert!(world.is_connected(address(2)));
 }
@@ -53,7 +53,7 @@ fn records_that_overtake_each_other_all_arrive() {
     let mut world = connected();
     let records: Vec<_> = (0..20u8).map(|n| world.sealed(address(1), &[n])).collect();
     for record in records.iter().rev() {
-        world.to_server(address(1), record);
+        world.hand_to_server(address(1), record);
     }
     let expected: Vec<_> = (0..20u8).rev().map(|n| vec![n]).collect();
     assert_eq!(world.heard(), expected);
@@ -64,7 +64,7 @@ fn an_alert_in_the_clear_ends_no_association() {
     let mut world = connected();
     for number in [0u8, 9, 200] {
         let alert = [21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, number, 0, 2, 2, 40];
-        world.to_server(address(1), &alert);
+        world.hand_to_server(address(1), &alert);
         let now = world.now;
         let client = world.clients.get_mut(&address(1)).unwrap();
         client.handle_datagram(now, &alert).unwrap();
@@ -80,7 +80,7 @@ fn one_datagram_is_one_record_up_to_the_longest() {
     for length in [0, 1, 255, 1_400, 9_000, MAX_DATAGRAM] {
         let message = vec![0x5A; length];
         let record = world.sealed(address(1), &message);
-        world.to_server(address(1), &record);
+        world.hand_to_server(address(1), &record);
         assert_eq!(world.heard(), [message], "{length}");
     }
     assert_eq!(

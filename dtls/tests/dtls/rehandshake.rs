@@ -17,7 +17,7 @@ fn a_client_that_has_forgotten_its_keys_gets_new_ones() {
         (stats.handshakes_done, stats.connections, stats.handshakes),
         (2, 1, 0)
     );
-    world.to_server(address(1), &of_before);
+    world.hand_to_server(address(1), &of_before);
     assert_eq!(
         world.heard(),
         Vec::<Vec<u8>>::new(),
@@ -38,7 +38,7 @@ fn who_only_proves_the_address_takes_nothing_from_whom_it_belongs_to() {
     assert_eq!(world.server.identity(address(1)), Some(Some("alice")));
     client.send(b"still mine").unwrap();
     let record = client.poll_transmit().unwrap();
-    world.to_server(address(1), &record);
+    world.hand_to_server(address(1), &record);
     assert_eq!(world.heard(), [b"still mine"]);
 }
 
@@ -61,7 +61,7 @@ fn the_old_association_goes_on_while_the_new_handshake_is_not_done() {
     assert_eq!(world.server.stats().handshakes, 1);
     old.send(b"meanwhile").unwrap();
     let record = old.poll_transmit().unwrap();
-    world.to_server(address(1), &record);
+    world.hand_to_server(address(1), &record);
     assert_eq!(world.heard(), [b"meanwhile"]);
     assert_eq!(
         world.server.stats().handshakes,
@@ -83,7 +83,7 @@ fn the_hello_of_an_association_played_back_begins_nothing() {
     });
     world.connect(address(1), alice());
     let with_cookie = hellos.borrow()[1].clone();
-    world.to_server(address(1), &with_cookie);
+    world.hand_to_server(address(1), &with_cookie);
     assert_eq!(world.server.stats().handshakes_begun, 1);
     assert!(world.is_connected(address(1)));
 }

@@ -204,7 +204,7 @@ impl World {
     }
 
     /// Hands the server a datagram as if it had come from `from`.
-    pub(crate) fn to_server(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn hand_to_server(&mut self, from: SocketAddr, bytes: &[u8]) {
         self.server.handle_datagram(self.now, from, bytes);
         self.collect();
     }
