@@ -24,7 +24,8 @@
 //!   by DISCONNECT and publishes the will of that connection (MQTT 3.1.1 §3.1.4, §3.1.2.5), unless it
 //!   is refused (`auth.takeover`). A CONNECT of another client from an address in use makes the former
 //!   client lost.
-//! - A client that does not answer N_retry retransmissions is lost, as if it had been silent.
+//! - A client that does not answer N_retry retransmissions is lost, as if it had been silent; one that
+//!   was awake only for its buffered messages is asleep again.
 //! - QoS 0 messages for clients that are not connected are dropped; those for sleeping clients wait.
 //! - PUBLISH and requests without a session are answered with DISCONNECT, answers are ignored.
 //! - `$share` filters and QoS −1 subscriptions are answered with "not supported".

@@ -81,6 +81,8 @@ fn a_rejection_unsubscribes_that_topic_name_and_no_other() {
         world.send(at(2), &puback(id, msg_id, ReturnCode::Accepted));
     }
     world.expect_nothing(at(2));
+    world.send(at(1), &publish(Alias::normal(bad), Qos::One, 1, b"x"));
+    world.expect_nothing(at(2));
 }
 
 #[test]
@@ -110,6 +112,21 @@ fn a_client_that_reconnects_without_clean_session_is_told_its_topic_ids_anew() {
     let (topic, after) = world.accept_register(at(2));
     assert_eq!((topic.as_str(), after), ("topic/1", before));
     world.expect(at(2), &publish(Alias::normal(after), Qos::Zero, 0, b"x"));
+}
+
+#[test]
+fn an_id_that_was_known_before_a_reconnection_is_told_anew_to_a_later_wildcard_too() {
+    let mut world = World::plain();
+    world.connect(at(1), "publisher");
+    open(&mut world, at(2), "subscriber", false, 0);
+    let before = world.register(at(2), "topic/1");
+    close(&mut world, at(2));
+    open(&mut world, at(2), "subscriber", false, 0);
+    world.subscribe(at(2), name("topic/+"), Qos::Zero);
+    let id = world.register(at(1), "topic/1");
+    world.send(at(1), &publish(Alias::normal(id), Qos::Zero, 0, b"x"));
+    assert_eq!(world.accept_register(at(2)), ("topic/1".to_owned(), before));
+    world.expect(at(2), &publish(Alias::normal(before), Qos::Zero, 0, b"x"));
 }
 
 #[test]
