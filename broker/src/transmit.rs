@@ -39,7 +39,7 @@ impl From<SocketAddr> for Source<'_> {
 }
 
 /// Who a message is for: an address, and the forwarders before it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct Peer {
     /// What datagrams come and go over.
     pub via: Via,
@@ -48,6 +48,29 @@ pub struct Peer {
     /// The octets of the forwarder encapsulation (MQTT-SN 1.2 §5.5) in front of each message; empty
     /// for a client that is spoken to directly.
     pub encapsulation: Box<[u8]>,
+}
+
+// By hand, since each datagram's sender is looked up: nearly all encapsulations are empty, and to
+// compare nothing by a call of memcmp costs more than all else (an empty box points to no memory, and
+// the processor is slow to find that it need not read there).
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        let (own, its) = (&self.encapsulation, &other.encapsulation);
+        self.address == other.address
+            && self.via == other.via
+            && own.len() == its.len()
+            && (own.is_empty() || own == its)
+    }
+}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+        self.via.hash(state);
+        if !self.encapsulation.is_empty() {
+            self.encapsulation.hash(state);
+        }
+    }
 }
 
 impl Peer {

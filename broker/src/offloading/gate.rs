@@ -67,6 +67,9 @@ impl Gate {
     /// All changes of the present call are part of this revision. The number of answers that wait
     /// for something.
     pub(crate) fn seal(&mut self, now: Instant, revision: Revision, installed: Revision) -> u64 {
+        if self.fresh.is_empty() {
+            return 0;
+        }
         let fresh = self.fresh.len() as u64;
         let held = self.fresh.drain(..).map(|reply| Held {
             revision,
