@@ -1,5 +1,6 @@
 //! Datagrams on their way out, in a buffer that is used again and again.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
