@@ -17,15 +17,15 @@ pub enum TransportError {
     #[error("socket to the broker: {0}")]
     Socket(#[from] io::Error),
     /// What the client should show who it is with is of no use.
-    #[error("DTLS: {0}")]
+    #[error("DTLS")]
     Credentials(#[from] CredentialError),
     /// No association.
-    #[error("DTLS handshake with {broker}: {source}{}", advice(source))]
+    #[error("DTLS handshake with {broker}: {why}{}", advice(why))]
     Handshake {
         /// The broker.
         broker: SocketAddr,
         /// The reason.
-        source: Failure,
+        why: Failure,
     },
     /// The association is over.
     #[error("DTLS: {0}")]
@@ -90,7 +90,7 @@ impl Transport {
         let mut transport = Transport::udp(broker).await?;
         let dtls = dtls::Client::new(credentials, HANDSHAKE, Instant::now())?;
         let dtls = transport.dtls.insert(Box::new(dtls));
-        let failed = |source| TransportError::Handshake { broker, source };
+        let failed = |why| TransportError::Handshake { broker, why };
         while !dtls.is_connected() {
             flush(&transport.socket, dtls).await?;
             let deadline = dtls.next_deadline().unwrap_or_else(Instant::now);
