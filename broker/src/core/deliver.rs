@@ -18,6 +18,10 @@ use crate::session::outbox::{Exchange, Full, InFlight, Queued, Room};
 pub(super) enum Origin {
     /// Nobody.
     Here,
+    /// Nobody; and this one waits, because what it published is answered first.
+    HereBut(SessionId),
+    /// All but this one.
+    HereOnly(SessionId),
     /// Those whom the data plane served under this generation.
     DataPlane(Sequence),
 }
@@ -51,7 +55,7 @@ impl Broker {
         payload: &[u8],
         origin: Origin,
     ) {
-        if retain {
+        if retain && !matches!(origin, Origin::HereOnly(_)) {
             self.retain(index, qos, payload);
         }
         let in_force = self.offloading.in_force();
@@ -63,10 +67,18 @@ impl Broker {
         };
         // Most subscribers know the topic by the same alias: the message is written once for them.
         let mut written: Option<(Alias, Range<usize>)> = None;
-        for (&id, subscriber) in &topic.subscribers {
+        let recipients = match origin {
+            Origin::HereOnly(only) => topic.subscribers.range(only..=only),
+            _ => topic.subscribers.range(..),
+        };
+        for (&id, subscriber) in recipients {
             match origin {
-                Origin::Here if !subscriber.active => continue,
-                Origin::Here => {}
+                Origin::HereBut(publisher) if id == publisher => continue,
+                Origin::Here | Origin::HereBut(_) | Origin::HereOnly(_) => {
+                    if !subscriber.active {
+                        continue;
+                    }
+                }
                 Origin::DataPlane(sequence) => match subscriber.served.at(sequence) {
                     None => continue,
                     Some(served) => {

@@ -177,11 +177,13 @@ impl Broker {
         match qos {
             Qos::MinusOne | Qos::Zero => self.deliver(now, index, qos, retain, data, Origin::Here),
             Qos::One => {
-                // The copies first: a publisher that waits for its PUBACK keeps its order.
-                self.deliver(now, index, qos, retain, data, Origin::Here);
+                // The copies first: a publisher that waits for its PUBACK keeps its order. Its own
+                // copy is behind it: simple clients take what comes next for the answer.
+                self.deliver(now, index, qos, retain, data, Origin::HereBut(id));
                 // All that it has sent is on its way, ahead of what follows the PUBACK.
                 self.announce_publications(id);
                 self.send_puback(peer, topic_id, msg_id, ReturnCode::Accepted);
+                self.deliver(now, index, qos, retain, data, Origin::HereOnly(id));
             }
             Qos::Two => self.on_publish_qos2(now, id, peer, index, publish),
         }
@@ -225,17 +227,22 @@ impl Broker {
             return;
         };
         let msg_id = publish.msg_id;
-        if !session.received.contains(&msg_id) {
+        let Publish { retain, data, .. } = *publish;
+        let new = !session.received.contains(&msg_id);
+        if new {
             if session.received.len() >= MAX_UNRELEASED {
                 let topic_id = publish.alias.topic_id;
                 self.send_puback(peer, topic_id, msg_id, ReturnCode::Congestion);
                 return;
             }
             session.received.insert(msg_id);
-            let Publish { retain, data, .. } = *publish;
-            self.deliver(now, index, Qos::Two, retain, data, Origin::Here);
+            self.deliver(now, index, Qos::Two, retain, data, Origin::HereBut(id));
         }
         self.transmits.push(peer, &Packet::Pubrec(msg_id));
+        if new {
+            // As with PUBACK.
+            self.deliver(now, index, Qos::Two, retain, data, Origin::HereOnly(id));
+        }
     }
 
     pub(super) fn on_pubrel(&mut self, id: SessionId, msg_id: MsgId) {

@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 
 use crate::world::*;
 use broker::Config;
-use mqttsn::packet::Publish;
 use mqttsn::{Alias, MsgId, Packet, Qos, ReturnCode, TopicRef};
 
 const HELLO: &str = "/predefined/topic/name/hello";
@@ -77,8 +76,8 @@ fn receive(world: &mut World, client: SocketAddr, alias: Alias, qos: Qos, data: 
     msg_id
 }
 
-/// Two messages wait for a client that subscribes to what it publishes: the answer to its PUBLISH and
-/// its copy, in any order. The answer must be this one; the copy's MsgId.
+/// A client that subscribes to what it publishes gets the answer to its PUBLISH, then its copy; the
+/// copy's MsgId.
 #[track_caller]
 fn answer_and_copy(
     world: &mut World,
@@ -88,27 +87,8 @@ fn answer_and_copy(
     qos: Qos,
     data: &[u8],
 ) -> MsgId {
-    let both = [world.take(client), world.take(client)];
-    let both = [0, 1].map(|n: usize| Packet::decode(&both[n]).unwrap());
-    assert!(both.contains(answer), "{answer:?} is not one of {both:?}");
-    let copy = both.iter().find_map(|packet| match packet {
-        Packet::Publish(publish) => Some(*publish),
-        _ => None,
-    });
-    let Some(copy) = copy else {
-        panic!("no PUBLISH in {both:?}");
-    };
-    let msg_id = copy.msg_id;
-    let expected = Publish {
-        dup: false,
-        qos,
-        retain: false,
-        alias,
-        msg_id,
-        data,
-    };
-    assert_eq!(copy, expected);
-    msg_id
+    world.expect(client, answer);
+    world.expect_publish(client, alias, qos, data)
 }
 
 fn short(name: &str) -> TopicRef<'_> {
