@@ -148,6 +148,8 @@ fn an_answer_to_nothing_changes_nothing() {
     let mut world = connected();
     world.subscribe(at(1), TopicRef::Short(*b"ab"), Qos::One);
     world.send(at(1), &publish(Alias::short(*b"ab"), Qos::One, 1, b"x"));
+    let accepted = puback(u16::from_be_bytes(*b"ab"), 1, ReturnCode::Accepted);
+    world.expect(at(1), &accepted);
     let MsgId(msg_id) = world.expect_publish(at(1), Alias::short(*b"ab"), Qos::One, b"x");
     world.inboxes.clear();
     for answer in [
