@@ -18,6 +18,9 @@ pub const DEFAULT_STATUS: SocketAddr =
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where MQTT-SN clients reach the broker (`up`, `broker`): an address, or for `broker` a list of
     /// one IPv4 and one IPv6 address. Default 127.0.0.1:1884.
     #[serde(deserialize_with = "one_or_several")]
@@ -48,6 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Config {
+            file: None,
             listen: vec![local(1884)],
             contract: local(9560),
             status: None,
@@ -202,7 +206,9 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Config::parse(&text, path)
+        let mut config = Config::parse(&text, path)?;
+        config.file = Some(path.to_owned());
+        Ok(config)
     }
 
     /// Reads and checks the text of a file; `path` is for messages.

@@ -170,6 +170,11 @@ impl Broker {
         }
     }
 
+    /// The configuration as it is now, predefined topic ids included.
+    pub fn config(&self) -> &crate::config::Config {
+        &self.config
+    }
+
     /// How much it holds.
     pub fn sizes(&self) -> Sizes {
         let intent = &self.offloading.intent;

@@ -196,7 +196,7 @@ impl Play {
             4 | 5 => FromController::RequestLease { request: 1 },
             6 => FromController::Reachable {
                 address: [10, 0, 0, octets.next() % 4].into(),
-                reachable: octets.next() % 4 > 0,
+                reachable: !octets.next().is_multiple_of(4),
             },
             7 => FromController::Refused {
                 item: match octets.bit() {

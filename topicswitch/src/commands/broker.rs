@@ -2,7 +2,7 @@
 
 use crate::cli::BrokerArgs;
 use crate::config::Config;
-use crate::node::{BrokerNode, DtlsNode, Tasks};
+use crate::node::{BrokerNode, DtlsNode, Hangup, Tasks, reload_on_hangup};
 use crate::status::{self, Parts};
 
 /// Runs the broker alone until shutdown.
@@ -10,6 +10,7 @@ use crate::status::{self, Parts};
 /// # Errors
 /// What cannot be bound, or the socket's end.
 pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Result<()> {
+    let (hangup, file) = (Hangup::listen()?, config.clone());
     let listen = match args.listen.is_empty() {
         true => config.listen,
         false => args.listen,
@@ -44,6 +45,7 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
     } else {
         tracing::info!(listen = local, "broker ready");
     }
+    reload_on_hangup(hangup, file, &node, &tasks);
     if let Some(address) = args.status.or(config.status) {
         let parts = broker_part(Parts::default(), &node);
         let parts = dtls_part(parts, dtls.as_ref());

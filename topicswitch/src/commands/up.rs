@@ -14,6 +14,7 @@ use crate::status::{self, Parts};
 /// # Errors
 /// What cannot be bound or started, or the first part that fails.
 pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<()> {
+    let (hangup, file) = (node::Hangup::listen()?, config.clone());
     let listen = args.listen.map_or(config.listen, |listen| vec![listen]);
     let listen = match listen[..] {
         [SocketAddr::V4(listen)] => listen,
@@ -37,6 +38,8 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     store.directory = args.store.or(store.directory);
     let broker = BrokerNode::start(broker_config, &store, socket, &tasks)?;
     let dtls = DtlsNode::start(&config.dtls, &broker, &tasks).await?;
+
+    node::reload_on_hangup(hangup, file, &broker, &tasks);
 
     let mut controller = config.controller;
     controller.device_id = config.sim.device_id;

@@ -7,6 +7,7 @@ mod dtls;
 mod embedded;
 mod host;
 mod program;
+mod reload;
 mod switch;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ pub use self::dtls::DtlsNode;
 pub use self::embedded::EmbeddedSwitch;
 pub use self::host::HostSocket;
 pub use self::program::Program;
+pub use self::reload::{Hangup, reload_on_hangup};
 pub use self::switch::SwitchNode;
 
 /// The long-running parts of one process: if one of them fails, all stop.
