@@ -70,10 +70,6 @@ impl Reloader {
         let file = self.last.file.clone();
         let file = file.context("there is no configuration file: start with --config FILE")?;
         let config = Config::load(&file)?;
-        let keys = match &config.broker.auth.keys {
-            Some(path) => Keys::load(path)?,
-            None => Keys::default(),
-        };
         let mut next = config.broker.clone();
         let mut stay = Vec::new();
         let Config { broker, .. } = &self.last;
@@ -94,6 +90,13 @@ impl Reloader {
         let running = self.handle.look(|broker| broker.config().clone()).await?;
         // Flags and the surroundings have changed it since the file was read.
         next.offload = running.offload;
+        if next.auth.keys == broker.auth.keys {
+            next.auth.keys = running.auth.keys;
+        }
+        let keys = match &next.auth.keys {
+            Some(path) => Keys::load(path)?,
+            None => Keys::default(),
+        };
         let policy = Box::new(Policy::new(&next, self.keys.clone()));
         // The keys first: who is reviewed is reviewed by them.
         self.keys.replace(&keys);
