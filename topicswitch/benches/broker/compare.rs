@@ -122,8 +122,13 @@ fn throughput(bench: &mut Bench) -> anyhow::Result<()> {
                 table::GENERATOR,
             ],
         );
-        table::ratio(&series, table::PUBLISHED, Better::More);
-        table::ratio(&series, table::CPU_PUBLICATION, Better::Less);
+        table::ratio(&series, table::PUBLISHED, Better::More, Series::is_exact);
+        table::ratio(
+            &series,
+            table::CPU_PUBLICATION,
+            Better::Less,
+            Series::is_exact,
+        );
     }
     Ok(())
 }
@@ -164,8 +169,8 @@ fn fanout(bench: &mut Bench) -> anyhow::Result<()> {
                 table::GENERATOR,
             ],
         );
-        table::ratio(&series, table::DELIVERED, Better::More);
-        table::ratio(&series, table::CPU_DELIVERY, Better::Less);
+        table::ratio(&series, table::DELIVERED, Better::More, Series::is_exact);
+        table::ratio(&series, table::CPU_DELIVERY, Better::Less, Series::is_exact);
     }
     Ok(())
 }
@@ -191,7 +196,7 @@ fn latency(bench: &mut Bench) -> anyhow::Result<()> {
             &series,
             &[table::P50, table::P99, table::P999, table::CPU_PUBLICATION],
         );
-        table::ratio(&series, table::P99, Better::Less);
+        table::ratio(&series, table::P99, Better::Less, Series::is_nearly_exact);
     }
     Ok(())
 }
@@ -200,21 +205,32 @@ fn qos(bench: &mut Bench) -> anyhow::Result<()> {
     let mut kinds = vec![Kind::OURS, Kind::STORED];
     kinds.extend(bench.peer.clone());
     let brokers = bench.start(&kinds)?;
-    for (qos, pairs) in [(1, 1), (1, 32), (2, 1), (2, 32)] {
+    for (qos, pairs, subscribed) in [
+        (1, 1, false),
+        (1, 32, false),
+        (1, 32, true),
+        (2, 1, false),
+        (2, 32, false),
+        (2, 32, true),
+    ] {
         let series = bench.measure(&brokers, |broker| Settings {
             publishers: pairs,
-            subscribers: pairs,
+            subscribers: if subscribed { pairs } else { 0 },
             topics: pairs,
             qos: Qos::from_level(qos).unwrap_or_default(),
             persistent: true,
             ..bench.settings(broker)
         })?;
+        let to = match subscribed {
+            true => "with a subscriber each, in persistent sessions",
+            false => "without subscribers",
+        };
         bench.show(
-            &format!("qos{qos}_{pairs}"),
             &format!(
-                "QoS {qos}, {pairs} publisher(s) with a subscriber each, one exchange at a time, \
-                 100 octets"
+                "qos{qos}_{pairs}{}",
+                if subscribed { "_subscribed" } else { "" }
             ),
+            &format!("QoS {qos}, {pairs} publisher(s) {to}, one exchange at a time, 100 octets"),
             &series,
             &[
                 table::PUBLISHED,
@@ -223,7 +239,7 @@ fn qos(bench: &mut Bench) -> anyhow::Result<()> {
                 table::CPU_PUBLICATION,
             ],
         );
-        table::ratio(&series, table::PUBLISHED, Better::More);
+        table::ratio(&series, table::PUBLISHED, Better::More, Series::is_exact);
     }
     Ok(())
 }
@@ -246,8 +262,13 @@ fn publishers(bench: &mut Bench) -> anyhow::Result<()> {
             table::RESIDENT,
         ],
     );
-    table::ratio(&series, table::PUBLISHED, Better::More);
-    table::ratio(&series, table::CPU_PUBLICATION, Better::Less);
+    table::ratio(&series, table::PUBLISHED, Better::More, Series::is_exact);
+    table::ratio(
+        &series,
+        table::CPU_PUBLICATION,
+        Better::Less,
+        Series::is_exact,
+    );
     Ok(())
 }
 

@@ -63,8 +63,15 @@ impl Series {
         }
     }
 
-    fn is_exact(&self) -> bool {
+    /// Nothing lost, twice, out of order or refused.
+    pub(crate) fn is_exact(&self) -> bool {
         self.outcomes.iter().all(Outcome::is_exact)
+    }
+
+    /// At most one delivery in a hundred was lost: times can still be compared.
+    pub(crate) fn is_nearly_exact(&self) -> bool {
+        let sum = |of: fn(&Outcome) -> u64| self.outcomes.iter().map(of).sum::<u64>();
+        sum(|o| o.lost + o.behind + o.refused) * 100 <= sum(|o| o.delivered)
     }
 
     /// What was not exact, in words.
@@ -118,26 +125,35 @@ pub(crate) fn print(series: &[Series], columns: &[Column]) {
     }
 }
 
-/// Prints how ours compares with RSMB, if it is there: the best median of each, if possible among the
-/// series in which nothing was lost.
-pub(crate) fn ratio(series: &[Series], (what, _, figure): Column, better: Better) {
+/// Prints how ours compares with RSMB, if it is there: the best median of each, among the series that
+/// count.
+pub(crate) fn ratio(
+    series: &[Series],
+    (what, _, figure): Column,
+    better: Better,
+    counts: fn(&Series) -> bool,
+) {
     let best = |of: &str| {
-        let all = || series.iter().filter(|one| one.name.starts_with(of));
-        let exact = all().any(Series::is_exact);
-        all()
-            .filter(|one| !exact || one.is_exact())
+        series
+            .iter()
+            .filter(|one| one.name.starts_with(of) && counts(one))
             .filter_map(|one| one.median(figure))
             .reduce(|a, b| match better {
                 Better::More => a.max(b),
                 Better::Less => a.min(b),
             })
     };
-    let Some((ours, peer)) = best("topicswitch").zip(best("RSMB")) else {
+    if !series.iter().any(|one| one.name.starts_with("RSMB")) {
         return;
-    };
-    match better {
-        Better::More => println!("  {what}: {:.2} times RSMB's", ours / peer),
-        Better::Less => println!("  {what}: RSMB's is {:.2} times ours", peer / ours),
+    }
+    match (best("topicswitch"), best("RSMB"), better) {
+        (Some(ours), Some(peer), Better::More) => {
+            println!("  {what}: {:.2} times RSMB's", ours / peer);
+        }
+        (Some(ours), Some(peer), Better::Less) => {
+            println!("  {what}: RSMB's is {:.2} times ours", peer / ours);
+        }
+        _ => println!("  {what}: no ratio, one of the two loses messages"),
     }
 }
 

@@ -134,7 +134,10 @@ impl Settings {
         }
         match self.pace {
             Pace::Window(0) => Err(LoadError::Zero("window")),
-            Pace::Window(_) if self.subscribers < self.topics => Err(LoadError::NobodyListens),
+            // At QoS 1 and 2 the acknowledgements say how fast.
+            Pace::Window(_) if self.qos == Qos::Zero && self.subscribers < self.topics => {
+                Err(LoadError::NobodyListens)
+            }
             Pace::Rate(rate) if !(rate.is_finite() && rate > 0.0) => Err(LoadError::Rate(rate)),
             Pace::Window(_) | Pace::Rate(_) => Ok(()),
         }
