@@ -124,7 +124,7 @@ pub struct Population {
     pub clean: bool,
 }
 
-/// UDP ports that one loopback address gives to the population.
+/// UDP ports that one loopback address gives to the population, and as many above them in reserve.
 const PORTS: usize = 20_000;
 const FIRST_PORT: usize = 10_000;
 
@@ -132,8 +132,15 @@ impl Script for Population {
     fn open(&mut self, client: usize) -> io::Result<UdpSocket> {
         // 127.10.0.1 and following: nobody else is there, and the kernel keeps no state of it.
         let address = u32::from(Ipv4Addr::new(127, 10, 0, 1)) + (client / PORTS) as u32;
-        let port = (FIRST_PORT + client % PORTS) as u16;
-        sockets::open_at((Ipv4Addr::from(address), port).into(), self.broker)
+        let port = FIRST_PORT + client % PORTS;
+        let at = |port: usize| (Ipv4Addr::from(address), port as u16).into();
+        match sockets::open_at(at(port), self.broker) {
+            // Of somebody who listens on all addresses.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                sockets::open_at(at(port + PORTS), self.broker)
+            }
+            opened => opened,
+        }
     }
 
     fn request(&self, client: usize, step: usize) -> Option<Request> {
