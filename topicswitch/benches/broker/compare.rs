@@ -64,6 +64,26 @@ impl Bench {
         Ok(series)
     }
 
+    /// The same with each of [`WINDOWS`].
+    fn windows(
+        &self,
+        brokers: &[Broker],
+        settings: impl Fn(&Broker) -> Settings,
+    ) -> anyhow::Result<Vec<Series>> {
+        let mut series = Vec::new();
+        for window in WINDOWS {
+            let measured = self.measure(brokers, |broker| Settings {
+                pace: Pace::Window(window),
+                ..settings(broker)
+            })?;
+            series.extend(measured.into_iter().map(|one| Series {
+                name: format!("{}, {window} on their way", one.name),
+                ..one
+            }));
+        }
+        Ok(series)
+    }
+
     fn start(&self, kinds: &[Kind]) -> anyhow::Result<Vec<Broker>> {
         kinds
             .iter()
@@ -98,19 +118,11 @@ impl Bench {
 fn throughput(bench: &mut Bench) -> anyhow::Result<()> {
     let brokers = bench.start(&bench.brokers())?;
     for (name, offloads) in OFFLOADS {
-        let mut series = Vec::new();
-        for window in WINDOWS {
-            let measured = bench.measure(&brokers, |broker| Settings {
-                pace: Pace::Window(window),
-                gso: offloads,
-                gro: offloads,
-                ..bench.settings(broker)
-            })?;
-            series.extend(measured.into_iter().map(|one| Series {
-                name: format!("{}, {window} on their way", one.name),
-                ..one
-            }));
-        }
+        let series = bench.windows(&brokers, |broker| Settings {
+            gso: offloads,
+            gro: offloads,
+            ..bench.settings(broker)
+        })?;
         bench.show(
             &format!("throughput{}", suffix(offloads)),
             &format!("QoS 0, 1 publisher to 1 subscriber, 100 octets{name}"),
@@ -152,7 +164,7 @@ fn suffix(offloads: bool) -> &'static str {
 fn fanout(bench: &mut Bench) -> anyhow::Result<()> {
     let brokers = bench.start(&bench.brokers())?;
     for (name, offloads) in OFFLOADS {
-        let series = bench.measure(&brokers, |broker| Settings {
+        let series = bench.windows(&brokers, |broker| Settings {
             subscribers: 100,
             gso: offloads,
             gro: offloads,

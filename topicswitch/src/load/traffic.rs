@@ -397,7 +397,8 @@ impl<'a> Traffic<'a> {
     fn due(&self, now: Instant) -> u64 {
         match self.settings.pace {
             Pace::Rate(rate) => {
-                let due = (now - self.epoch).as_secs_f64() * rate;
+                // The first one is due at once.
+                let due = (now - self.epoch).as_secs_f64() * rate + 1.0;
                 (due as u64).saturating_sub(self.published)
             }
             Pace::Window(window) => {
@@ -420,7 +421,7 @@ impl<'a> Traffic<'a> {
     fn next_due(&self) -> Duration {
         match self.settings.pace {
             Pace::Rate(_) => {
-                let due = Duration::from_nanos(self.due_ns(self.published + 1, 0));
+                let due = Duration::from_nanos(self.due_ns(self.published, 0));
                 due.saturating_sub(self.epoch.elapsed())
             }
             Pace::Window(_) => Duration::from_micros(50),
