@@ -25,6 +25,7 @@
 //! - **Messages of QoS 1 and 2 that wait are kept, of QoS 0 not.** One that was sent is sent again with
 //!   DUP and its MsgId; a QoS 2 message that awaits PUBCOMP continues with PUBREL (§6.13, MQTT 3.1.1
 //!   §4.3.3 and §4.4). A QoS 2 message of a client that was not released yet stays recognised.
+//! - **Retained messages that a subscription was still owed stay owed** (MQTT 3.1.1 §3.3.1.3).
 //! - **Topic ids stay what they were**, those told in the present connection included (§6.5).
 //! - **Publications are not kept**: the right to publish is checked anew at the first PUBLISH, and the
 //!   publication enters the intent again then. The intent starts from nothing, with generations that

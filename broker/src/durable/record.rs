@@ -12,6 +12,7 @@ use mqttsn::{MsgId, Qos};
 use offload::{SessionId, TopicIndex};
 use serde::{Deserialize, Serialize};
 
+use crate::session::due::{Due, DueFilter};
 use crate::session::will::Will;
 use crate::session::{Session, State};
 use crate::transmit::{Peer, Via};
@@ -41,6 +42,8 @@ pub(crate) enum Key<'a> {
     Queued(SessionId, u64),
     /// The retained message of a topic; the value is one octet of QoS and the payload.
     Retained(TopicIndex),
+    /// What of the retained messages is due to a session.
+    Due(SessionId),
 }
 
 /// The key cannot be of this schema version.
@@ -76,6 +79,7 @@ impl<'a> Key<'a> {
                 to.extend_from_slice(&seq.to_be_bytes());
             }
             Key::Retained(topic) => number(to, 10, topic.0),
+            Key::Due(session) => number(to, 11, session.0),
         }
     }
 
@@ -117,6 +121,7 @@ impl<'a> Key<'a> {
                 Key::Queued(SessionId(session), u64::from_be_bytes(seq))
             }
             10 => Key::Retained(TopicIndex(only(rest)?)),
+            11 => Key::Due(SessionId(only(rest)?)),
             _ => return Err(BadKey),
         })
     }
@@ -286,6 +291,38 @@ pub(crate) struct QueuedRecord {
     pub(crate) body: u64,
 }
 
+/// A subscription that is catching up with what is retained.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DueRecord<'a> {
+    pub(crate) filter: &'a str,
+    pub(crate) next: u32,
+    pub(crate) last: u32,
+    pub(crate) passed: Vec<u32>,
+}
+
+impl<'a> DueRecord<'a> {
+    /// All of a session, in their turn.
+    pub(crate) fn all(due: &'a Due) -> Vec<Self> {
+        due.filters()
+            .map(|due| DueRecord {
+                filter: &due.filter,
+                next: due.next.0,
+                last: due.last.0,
+                passed: due.passed.iter().map(|topic| topic.0).collect(),
+            })
+            .collect()
+    }
+
+    pub(crate) fn due(&self) -> DueFilter {
+        DueFilter {
+            filter: self.filter.into(),
+            next: TopicIndex(self.next),
+            last: TopicIndex(self.last),
+            passed: self.passed.iter().copied().map(TopicIndex).collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +342,7 @@ mod tests {
             Key::Body(u64::MAX),
             Key::Queued(session, 1 << 40),
             Key::Retained(topic),
+            Key::Due(session),
         ];
         let mut encoded = Vec::new();
         for key in keys {
@@ -324,7 +362,7 @@ mod tests {
             &[1, 0, 0, 0],
             &[2, 0, 0, 0, 1, 1],
             &[5, 0, 0, 0, 1, 0xFF],
-            &[11, 0, 0, 0, 1],
+            &[12, 0, 0, 0, 1],
         ];
         for octets in bad {
             assert_eq!(Key::decode(octets), Err(BadKey), "{octets:?}");

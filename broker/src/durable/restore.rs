@@ -8,8 +8,8 @@ use offload::{SessionId, TopicIndex};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::record::{
-    Counters, ExchangeRecord, Key, QueuedRecord, SessionRecord, SubscriptionRecord, TopicIdRecord,
-    WillRecord,
+    Counters, DueRecord, ExchangeRecord, Key, QueuedRecord, SessionRecord, SubscriptionRecord,
+    TopicIdRecord, WillRecord,
 };
 use super::{Recorder, Shadow};
 use crate::access::Access;
@@ -171,6 +171,11 @@ impl Restore {
                 self.bodies.insert(id, value.into());
             }
             Key::Queued(id, seq) => self.queued(id, seq, &record(value)?)?,
+            Key::Due(id) => {
+                let due: Vec<DueRecord<'_>> = record(value)?;
+                let outbox = &mut self.session_mut(id)?.outbox;
+                due.iter().for_each(|due| outbox.due.restore(due.due()));
+            }
             Key::Retained(index) => {
                 let (&qos, payload) = value.split_first().ok_or("the QoS is missing")?;
                 let parts = self.broker.durable_parts().0;

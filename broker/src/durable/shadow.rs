@@ -9,7 +9,8 @@ use rustc_hash::FxHashMap;
 
 use super::changes::{Changes, encode};
 use super::record::{
-    ExchangeRecord, Key, QueuedRecord, SentRecord, SessionRecord, TopicIdRecord, WillRecord,
+    DueRecord, ExchangeRecord, Key, QueuedRecord, SentRecord, SessionRecord, TopicIdRecord,
+    WillRecord,
 };
 use crate::session::Session;
 use crate::session::outbox::{Exchange, InFlight, Queued};
@@ -29,6 +30,8 @@ pub(crate) struct Shadow {
     session: Option<u64>,
     /// Hash of the will's record; `None` without a will.
     will: Option<u64>,
+    /// Hash of what is due; `None` if nothing is.
+    due: Option<u64>,
     exchange: ExchangeRecord,
     received: BTreeSet<MsgId>,
     queue: VecDeque<Stored>,
@@ -88,6 +91,7 @@ impl Shadow {
         Shadow {
             session: Some(session_hash(&mut octets, session)),
             will: will_hash(&mut octets, session),
+            due: due_hash(&mut octets, session),
             exchange,
             received: session.received.clone(),
             queue: VecDeque::new(),
@@ -121,6 +125,16 @@ fn will_hash(octets: &mut Vec<u8>, session: &Session) -> Option<u64> {
     Some(hash(octets))
 }
 
+fn due_hash(octets: &mut Vec<u8>, session: &Session) -> Option<u64> {
+    let due = &session.outbox.due;
+    if due.is_empty() {
+        return None;
+    }
+    octets.clear();
+    encode(octets, &DueRecord::all(due));
+    Some(hash(octets))
+}
+
 /// Whether the message must survive: QoS 0 promises nothing.
 fn is_durable(message: &Queued) -> bool {
     matches!(message.qos, Qos::One | Qos::Two)
@@ -148,6 +162,14 @@ pub(super) fn session_changes(
         match will {
             Some(_) => changes.put(&Key::Will(id), octets),
             None => changes.delete(&Key::Will(id)),
+        }
+    }
+    let due = due_hash(octets, session);
+    if shadow.due != due {
+        shadow.due = due;
+        match due {
+            Some(_) => changes.put(&Key::Due(id), octets),
+            None => changes.delete(&Key::Due(id)),
         }
     }
     let mut topic_ids = BTreeMap::new();
@@ -289,6 +311,9 @@ pub(super) fn ended_changes(changes: &mut Changes, bodies: &mut Bodies, ended: &
     changes.delete(&Key::Session(id));
     if shadow.will.is_some() {
         changes.delete(&Key::Will(id));
+    }
+    if shadow.due.is_some() {
+        changes.delete(&Key::Due(id));
     }
     for &topic_id in &ended.topic_ids {
         changes.delete(&Key::TopicId(id, topic_id));

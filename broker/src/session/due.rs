@@ -17,7 +17,7 @@ pub(crate) struct DueFilter {
     /// The youngest topic that there was when the subscription began.
     pub(crate) last: TopicIndex,
     /// Topics ahead of which something was published meanwhile, so that their turn is over.
-    passed: BTreeSet<TopicIndex>,
+    pub(crate) passed: BTreeSet<TopicIndex>,
 }
 
 impl DueFilter {
@@ -55,6 +55,16 @@ impl Due {
 
     pub(crate) fn front(&mut self) -> Option<&mut DueFilter> {
         self.filters.front_mut()
+    }
+
+    /// All, in their turn.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &DueFilter> {
+        self.filters.iter()
+    }
+
+    /// Puts back what was stored, behind all others.
+    pub(crate) fn restore(&mut self, due: DueFilter) {
+        self.filters.push_back(due);
     }
 
     /// The front one is through.

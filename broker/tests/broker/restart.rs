@@ -24,6 +24,8 @@ pub fn config() -> Config {
     Config {
         // Patience counts anew after a start: let it play no part.
         n_retry: 1000,
+        // So that catching up with retained messages takes several turns.
+        max_queued_messages: 4,
         predefined_topics: [(7, "fixed/one".to_owned()), (8, "fixed/two".to_owned())].into(),
         ..Config::default()
     }
