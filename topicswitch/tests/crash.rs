@@ -15,7 +15,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -85,12 +85,33 @@ fn free_address() -> SocketAddr {
 struct Promises {
     /// Messages under `load/`, with their QoS.
     published: Mutex<Vec<(Qos, Vec<u8>)>>,
+    more: Condvar,
     /// `churn/N` with a topic id and a retained message.
     registered: Mutex<Vec<(u32, u16)>>,
     /// `own/N` that the client is subscribed to.
     subscribed: Mutex<BTreeSet<u32>>,
     /// `own/N` that it is not subscribed to any more.
     unsubscribed: Mutex<BTreeSet<u32>>,
+}
+
+impl Promises {
+    fn publish(&self, qos: Qos, data: Vec<u8>) {
+        self.published.lock().unwrap().push((qos, data));
+        self.more.notify_all();
+    }
+
+    /// Waits until so many more messages are acknowledged.
+    fn wait_for_more(&self, messages: usize) {
+        let published = self.published.lock().unwrap();
+        let goal = published.len() + messages;
+        let waited = self
+            .more
+            .wait_timeout_while(published, PATIENCE, |published| published.len() < goal);
+        assert!(
+            !waited.unwrap().1.timed_out(),
+            "nothing is acknowledged any more"
+        );
+    }
 }
 
 fn publisher(number: u32, at: SocketAddr, stop: Arc<AtomicBool>, promises: Arc<Promises>) {
@@ -106,7 +127,7 @@ fn publisher(number: u32, at: SocketAddr, stop: Arc<AtomicBool>, promises: Arc<P
         let qos = if message % 2 == 0 { Qos::One } else { Qos::Two };
         let data = format!("{number}-{message}").into_bytes();
         client.publish(Alias::normal(ids[message % 4]), qos, false, &data);
-        promises.published.lock().unwrap().push((qos, data));
+        promises.publish(qos, data);
     }
 }
 
@@ -212,7 +233,7 @@ fn nothing_acknowledged_is_lost_when_the_broker_is_killed_under_load() {
     let churn = std::thread::spawn(move || churner(at, stop, told));
 
     for round in 0..rounds {
-        std::thread::sleep(Duration::from_micros(random.random_range(50_000..900_000)));
+        promises.wait_for_more(random.random_range(20..3_000));
         broker.kill();
         broker = Killable::start(directory.path(), at);
         check_retained(at, &promises);

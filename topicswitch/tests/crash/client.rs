@@ -86,8 +86,7 @@ impl Client {
             let left = left.max(Duration::from_millis(1));
             self.socket.set_read_timeout(Some(left)).unwrap();
             let Ok(length) = self.socket.recv(&mut buffer) else {
-                // Nothing yet, or the broker is away: its host says so at once.
-                std::thread::sleep(Duration::from_millis(1));
+                // Nothing yet, or the broker is away: its host says so once for each datagram.
                 continue;
             };
             let packet = Packet::decode(&buffer[..length]).unwrap();
