@@ -142,6 +142,7 @@ fn datagrams(criterion: &mut Criterion) {
     for (name, (server, client)) in [("dtls psk", psk()), ("dtls certificates", certificates())] {
         let mut server = Server::new(server, &Limits::default(), Instant::now()).unwrap();
         let (mut client, _) = handshake(&mut server, at, &client);
+        while client.poll_transmit().is_some() {}
         let mut received = dtls::Received::default();
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
@@ -179,22 +180,24 @@ fn resident() -> usize {
     pages.unwrap_or(0) * 4096
 }
 
+/// By key only: a second kind in this process would take the memory that the first has given back.
 fn memory() {
-    for (name, (server, client)) in [("psk", psk()), ("certificates", certificates())] {
-        let mut server = Server::new(server, &Limits::default(), Instant::now()).unwrap();
-        drop(handshake(&mut server, address(0), &client));
-        let before = resident();
-        for n in 1..=MANY {
-            let (mut client, _) = handshake(&mut server, address(n), &client);
-            // The server learns that its last flight has arrived.
-            client.send(&DATAGRAM).unwrap();
-            let datagram = client.poll_transmit().unwrap();
+    let (server, client) = psk();
+    let mut server = Server::new(server, &Limits::default(), Instant::now()).unwrap();
+    drop(handshake(&mut server, address(0), &client));
+    let before = resident();
+    for n in 1..=MANY {
+        let (mut client, _) = handshake(&mut server, address(n), &client);
+        // The server learns that its last flight has arrived.
+        client.send(&DATAGRAM).unwrap();
+        // More than one where this process stood still for so long that a flight was repeated.
+        while let Some(datagram) = client.poll_transmit() {
             server.handle_datagram(Instant::now(), address(n), &datagram);
-            server.poll_received().unwrap();
         }
-        let each = resident().saturating_sub(before) / usize::from(MANY);
-        println!("memory/{name}: {each} octets an association, of {MANY}");
+        server.poll_received().unwrap();
     }
+    let each = resident().saturating_sub(before) / usize::from(MANY);
+    println!("memory: {each} octets an association, of {MANY}");
 }
 
 fn main() {
