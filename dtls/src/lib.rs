@@ -18,12 +18,12 @@
 //! stateless cookie exchange bound to the client's address (§4.2.1), the table of associations and
 //! its bounds, a second handshake from an address in use (§4.2.8), who the peer is, alerts, and time.
 //!
-//! **Why `dimpl`.** Looked at in their sources:
-//! - `rtc-dtls` and `webrtc-dtls`: a record whose MAC is wrong ends an established PSK association
+//! **Why `dimpl`.**
+//! - `rtc-dtls` (its source was read): a record whose MAC is wrong ends an established PSK association
 //!   with a fatal alert, so one forged datagram cuts a client off (§4.1.2.7 wants it discarded); the
 //!   first ClientHello already costs an association and a key pair.
 //! - `openssl` and `mbedtls`: need a system library, or perl and make, or cmake; `wolfssl` is GPL.
-//! - `dimpl`: no unsafe code, no I/O, pure Rust; discards what is not authentic; a replay window; tested
+//! - `dimpl` (its source was read): no unsafe code, no I/O, pure Rust; discards what is not authentic; a replay window; tested
 //!   against OpenSSL and wolfSSL. Its gaps: of the PSK suites only `TLS_PSK_WITH_AES_128_CCM_8` (the
 //!   one that constrained devices have, RFC 7925 §4.2), ECDSA keys only (P-256, P-384; the CA's may be
 //!   RSA), no intermediate certificates, no session resumption. Its DTLS 1.3 is not used: OpenSSL and
