@@ -1,11 +1,12 @@
 //! CONNECT, wills, DISCONNECT, sleep: the life of a session (MQTT-SN 1.2 §6.2, §6.3, §6.12, §6.14).
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mqttsn::packet::{Connect, Disconnect, WillTopic};
 use mqttsn::types::PROTOCOL_ID;
-use mqttsn::{Packet, Qos, ReturnCode, TopicIdType};
-use offload::{Change, PublicationKey, RefusedItem, SessionId};
+use mqttsn::{Alias, Packet, Qos, ReturnCode, TopicIdType};
+use offload::{Change, PublicationKey, RefusedItem, SessionId, TopicIndex};
 
 use super::Broker;
 use super::deliver::Origin;
@@ -454,7 +455,7 @@ impl Broker {
     }
 
     /// Another client speaks from where this one was.
-    fn displace(&mut self, now: Instant, id: SessionId) {
+    pub(super) fn displace(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -521,25 +522,39 @@ impl Broker {
         session.deferred.clear();
         session.unannounced.clear();
         session.hand_over.clear();
+        let direct = session.peer.is_direct().then_some(session.peer.address);
         for (alias, index) in std::mem::take(&mut session.publications) {
-            if session.peer.is_direct() {
-                let key = PublicationKey {
-                    address: session.peer.address,
-                    alias: contract_alias(alias),
-                };
-                self.offloading.change(Change::Publication(key, None));
-                self.offloading
-                    .set_refusal(RefusedItem::Publication(key), None);
-            }
-            if let Some(topic) = self.topics.get_mut(index) {
-                topic.publications = topic.publications.saturating_sub(1);
-            }
-            self.topics.released(index);
-            self.offloading.mark(index);
+            self.release_publication(direct.map(|address| (address, alias)), index);
         }
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
         for &index in &session.topics {
             self.offloading.mark(index);
         }
+    }
+
+    /// A session has given up a publication of the topic. `told` is what the data plane may know it
+    /// by: where its PUBLISH come from, and the alias in them.
+    pub(super) fn release_publication(
+        &mut self,
+        told: Option<(SocketAddr, Alias)>,
+        index: TopicIndex,
+    ) {
+        if let Some((address, alias)) = told {
+            let key = PublicationKey {
+                address,
+                alias: contract_alias(alias),
+            };
+            self.offloading.change(Change::Publication(key, None));
+            self.offloading
+                .set_refusal(RefusedItem::Publication(key), None);
+        }
+        if let Some(topic) = self.topics.get_mut(index) {
+            topic.publications = topic.publications.saturating_sub(1);
+        }
+        self.topics.released(index);
+        self.offloading.mark(index);
     }
 
     pub(super) fn remove_session(&mut self, id: SessionId) {

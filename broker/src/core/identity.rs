@@ -195,13 +195,9 @@ impl Broker {
 
     fn leave_address(&mut self, now: Instant, id: SessionId) {
         match self.sessions.get(id).map(|session| session.state) {
-            Some(State::Asleep) => {
-                if let Some(session) = self.sessions.get_mut(id) {
-                    session.ready = false;
-                }
-                self.sessions.unbind(id);
-            }
-            Some(State::Active | State::Awake) => self.end_without_word(now, id),
+            Some(State::Active | State::Asleep) => self.displace(now, id),
+            // Its connection was in use.
+            Some(State::Awake) => self.end_without_word(now, id),
             Some(State::Disconnected) | None => {}
         }
     }

@@ -14,7 +14,7 @@
 use std::time::Instant;
 
 use mqttsn::{Alias, TopicIdType};
-use offload::{Change, PublicationKey, RefusedItem, SessionId, TopicIndex};
+use offload::{Change, SessionId, TopicIndex};
 
 use super::Broker;
 use crate::config::{ConfigError, Predefined};
@@ -144,20 +144,8 @@ impl Broker {
         };
         let announced = !session.unannounced.contains(&alias);
         session.unannounced.retain(|&other| other != alias);
-        if session.peer.is_direct() && announced {
-            let key = PublicationKey {
-                address: session.peer.address,
-                alias: contract_alias(alias),
-            };
-            self.offloading.change(Change::Publication(key, None));
-            self.offloading
-                .set_refusal(RefusedItem::Publication(key), None);
-        }
-        if let Some(topic) = self.topics.get_mut(index) {
-            topic.publications = topic.publications.saturating_sub(1);
-        }
-        self.topics.released(index);
-        self.offloading.mark(index);
+        let told = (session.peer.is_direct() && announced).then_some((session.peer.address, alias));
+        self.release_publication(told, index);
     }
 
     /// What the session called the topic means something else now.
