@@ -98,6 +98,23 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
+/// Fates of which at most four keep a datagram back: a flight is sent five times, and whoever
+/// loses all five has lost the handshake (RFC 6347 §4.2.4.1 leaves the number open).
+fn bearable_fates() -> impl Strategy<Value = Vec<Fate>> {
+    prop::collection::vec(fate(), 0..12).prop_map(|mut fates| {
+        let mut kept_back = 0;
+        for fate in &mut fates {
+            if matches!(fate, Fate::Lost | Fate::Overtaken) {
+                kept_back += 1;
+                if kept_back > 4 {
+                    *fate = Fate::Arrives;
+                }
+            }
+        }
+        fates
+    })
+}
+
 fn suffering(fates: Vec<Fate>) -> crate::world::Network {
     let mut fates = fates.into_iter();
     let mut held: Option<Flying> = None;
@@ -121,7 +138,7 @@ proptest! {
 
     #[test]
     fn a_handshake_gets_through_whatever_happens_to_its_first_datagrams(
-        fates in prop::collection::vec(fate(), 0..12)
+        fates in bearable_fates()
     ) {
         let limits = Limits { handshake_timeout: std::time::Duration::from_secs(60), ..Limits::default() };
         let mut world = World::new(psk_only(), &limits);
@@ -130,6 +147,8 @@ proptest! {
         prop_assert!(world.run_until(|world| world.is_connected(address(1))), "{:?}", world.ended);
         world.say(address(1), b"through").unwrap();
         world.settle();
+        // What is left of the fates may well have befallen "through", which nobody repeats.
+        world.network = Box::new(|datagram| vec![datagram]);
         world.say(address(1), b"again").unwrap();
         world.settle();
         prop_assert!(world.heard().contains(&b"again".to_vec()));
