@@ -1,16 +1,14 @@
 //! Reads give back what was written, filtered as asked (P4Runtime specification, "Read RPC",
 //! "Wildcard Reads").
 
-mod p4runtime_fixture;
-
 use std::time::Duration;
 
+use crate::p4runtime_fixture::{Fixture, frame};
 use p4runtime::p4info::EntryBuilder;
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::entity::Entity as Kind;
 use p4runtime::v1::table_action::Type as TableActionType;
-use p4runtime_fixture::{Fixture, frame};
 use tonic::Code;
 
 fn all_of(fixture: &Fixture, table: &str) -> v1::TableEntry {

@@ -1,14 +1,12 @@
 //! Members, groups and one-shot action sets (P4Runtime specification, "ActionProfileMember &
 //! ActionProfileGroup").
 
-mod p4runtime_fixture;
-
+use crate::p4runtime_fixture::Fixture;
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::action_profile_group::Member;
 use p4runtime::v1::entity::Entity as Kind;
 use p4runtime::v1::table_action::Type as TableActionType;
-use p4runtime_fixture::Fixture;
 use tonic::Code;
 
 fn forward(fixture: &Fixture, port: u8) -> v1::Action {
@@ -81,7 +79,7 @@ fn one_shot(fixture: &Fixture, ports: &[u8]) -> v1::TableEntry {
 
 /// An IPv4 frame to 10.0.0.1 through the switch; gives the ports it left on.
 fn ports_left(fixture: &mut Fixture) -> Vec<usize> {
-    let mut frame = p4runtime_fixture::frame(1, 9);
+    let mut frame = crate::p4runtime_fixture::frame(1, 9);
     frame[12..14].copy_from_slice(&[0x08, 0x00]);
     frame[14] = 0x45;
     frame[30..34].copy_from_slice(&[10, 0, 0, 1]);

@@ -1,14 +1,12 @@
 //! Packets between the data plane and the controller (P4Runtime specification, "Packet I/O").
 
-mod p4runtime_fixture;
-
 use std::time::Duration;
 
+use crate::p4runtime_fixture::{Fixture, arbitration, bid, frame, next};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
-use p4runtime_fixture::{Fixture, arbitration, bid, frame, next};
 use sim::server::ControllerStream;
 use tonic::Code;
 

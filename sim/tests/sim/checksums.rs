@@ -1,9 +1,5 @@
 //! Checksums, verified and updated.
-#![allow(missing_docs)]
-
-mod programs;
-
-use programs::run;
+use crate::programs::run;
 use proptest::prelude::*;
 
 /// The Internet checksum of whole words.

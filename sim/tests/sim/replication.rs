@@ -1,13 +1,9 @@
 //! What the traffic manager does: multicast, clones, resubmit, recirculate, drop, truncate.
-#![allow(missing_docs)]
-
-mod programs;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use programs::{Bench, run, run_with};
+use crate::programs::{Bench, run, run_with};
 use sim::control::{CloneSession, ControlError, MulticastGroup, Replica};
 use sim::{Limits, SwitchConfig};
 

@@ -1,13 +1,11 @@
 //! Ports and a running switch together, with threads and real sockets.
 
-mod p4runtime_fixture;
-
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::p4runtime_fixture::{Fixture, config, p4info};
 use p4runtime::p4info::EntryBuilder;
 use p4runtime::v1::{TableEntry, Update};
-use p4runtime_fixture::{Fixture, config, p4info};
 use sim::ports::{DropReason, Host, MacAddr, Port, UdpPort, UdpSpec, mem_pair};
 use sim::runtime::{Runtime, RuntimeConfig, RuntimeError};
 
@@ -115,6 +113,6 @@ fn ports_need_distinct_numbers_that_v1model_can_name() {
 fn a_frame_to_a_port_that_is_not_there_leads_nowhere() {
     let (mut fixture, _stream) = Fixture::ready();
     fixture.must([Update::insert(fixture.dmac(1, 77))]);
-    fixture.inject(1, &p4runtime_fixture::frame(1, 9));
+    fixture.inject(1, &crate::p4runtime_fixture::frame(1, 9));
     assert_eq!(fixture.left(), []);
 }

@@ -1,12 +1,10 @@
 //! Who may write (P4Runtime specification, "Client Arbitration and Controller Replication").
 
-mod p4runtime_fixture;
-
+use crate::p4runtime_fixture::{Fixture, arbitration, bid, next};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::stream_message_response::Update as Response;
 use p4runtime::write_error::WriteError;
-use p4runtime_fixture::{Fixture, arbitration, bid, next};
 use sim::runtime::RuntimeConfig;
 use sim::server::Compat;
 use tonic::Code;
@@ -47,7 +45,7 @@ fn backups_cannot_set_the_pipeline_but_may_read() {
     let (fixture, first) = Fixture::ready();
     let _second = fixture.primary(2);
     let refused = fixture
-        .set_pipeline(p4runtime_fixture::config())
+        .set_pipeline(crate::p4runtime_fixture::config())
         .expect_err("not primary");
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(

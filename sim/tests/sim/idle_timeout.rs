@@ -1,11 +1,7 @@
 //! Idle timeouts.
-#![allow(missing_docs)]
-
-mod programs;
-
 use std::time::Duration;
 
-use programs::{Bench, run};
+use crate::programs::{Bench, run};
 use sim::control::{EntryKey, TableAction, TableEntry};
 
 const AGED: u8 = 20;

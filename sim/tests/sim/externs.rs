@@ -1,13 +1,9 @@
 //! Counters, meters, registers, digests, hashes and randomness.
-#![allow(missing_docs)]
-
-mod programs;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use programs::{Bench, run, run_with};
+use crate::programs::{Bench, run, run_with};
 use sim::SwitchConfig;
 use sim::control::{
     ControlError, CounterData, EntryKey, MeterConfig, MeterUnit, TableAction, TableEntry,

@@ -1,9 +1,8 @@
 //! The server behind gRPC, with threads and real time: in memory and over TCP.
 
-mod p4runtime_fixture;
-
 use std::time::{Duration, Instant};
 
+use crate::p4runtime_fixture::{Fixture, bid, config, frame};
 use p4runtime::client::Client;
 use p4runtime::v1;
 use p4runtime::v1::Update;
@@ -11,7 +10,6 @@ use p4runtime::v1::p4_runtime_client::P4RuntimeClient;
 use p4runtime::v1::set_forwarding_pipeline_config_request::Action;
 use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
-use p4runtime_fixture::{Fixture, bid, config, frame};
 use sim::ports::MemLink;
 use sim::runtime::{RunningRuntime, RuntimeConfig};
 use sim::server::{connect_in_memory, serve_tcp};
@@ -105,7 +103,7 @@ async fn a_controller_in_memory_sees_packets_and_digests_and_forwards() {
         .expect("in time");
     assert_eq!(left, Some(frame(9, 1)));
 
-    let p4info = p4runtime_fixture::p4info();
+    let p4info = crate::p4runtime_fixture::p4info();
     let digest_id = p4info.digest("learn_t").expect("there").id;
     let enable = v1::DigestEntry {
         digest_id,

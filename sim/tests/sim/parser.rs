@@ -1,10 +1,6 @@
 //! What parsers do, seen from outside: `programs/parser.p4` reports in six bytes in front of the
 //! packet (error, state, length in two, stack depth, what was ahead).
-#![allow(missing_docs)]
-
-mod programs;
-
-use programs::{Bench, run};
+use crate::programs::{Bench, run};
 
 struct Report {
     error: u8,

@@ -1,9 +1,5 @@
 //! Every arithmetic operation against Rust's own integers.
-#![allow(missing_docs)]
-
-mod programs;
-
-use programs::run;
+use crate::programs::run;
 use proptest::prelude::*;
 
 /// Values near the edges are the interesting ones.

@@ -1,11 +1,7 @@
 //! Action profiles and selectors.
-#![allow(missing_docs)]
-
-mod programs;
-
 use std::collections::HashMap;
 
-use programs::{Bench, run};
+use crate::programs::{Bench, run};
 use sim::control::{
     ControlError, EntryKey, GroupMember, ProfileGroup, ProfileHandle, TableAction, TableEntry,
     TableHandle,

@@ -1,11 +1,9 @@
 //! Requests damaged at random are answered, never with a panic, and leave a server that works.
 
-mod p4runtime_fixture;
-
+use crate::p4runtime_fixture::{Fixture, config};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::set_forwarding_pipeline_config_request::Action;
-use p4runtime_fixture::{Fixture, config};
 use proptest::prelude::*;
 use prost::Message;
 

@@ -1,14 +1,12 @@
 //! What a Write accepts and refuses (P4Runtime specification, "P4 Entity Messages", "Write RPC").
 
-mod p4runtime_fixture;
-
+use crate::p4runtime_fixture::Fixture;
 use p4runtime::p4info::EntryBuilder;
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::field_match::{Exact, FieldMatchType, Lpm, Ternary};
 use p4runtime::v1::table_action::Type as TableActionType;
 use p4runtime::write_error::{WriteError, code_of};
-use p4runtime_fixture::Fixture;
 use sim::runtime::RuntimeConfig;
 use sim::server::{Compat, Profile};
 use tonic::Code;
@@ -418,7 +416,7 @@ fn a_profile_bounds_groups_and_sessions() {
     let fixture = Fixture::bare(config);
     let _stream = fixture.primary(1);
     fixture
-        .set_pipeline(p4runtime_fixture::config())
+        .set_pipeline(crate::p4runtime_fixture::config())
         .expect("good");
     let group = |multicast_group_id| v1::MulticastGroupEntry {
         multicast_group_id,

@@ -1,12 +1,10 @@
 //! Setting and reading the forwarding pipeline configuration.
 
-mod p4runtime_fixture;
-
+use crate::p4runtime_fixture::{Fixture, config};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::get_forwarding_pipeline_config_request::ResponseType;
 use p4runtime::v1::set_forwarding_pipeline_config_request::Action;
-use p4runtime_fixture::{Fixture, config};
 use sim::runtime::RuntimeConfig;
 use tonic::Code;
 

@@ -1,15 +1,13 @@
 //! Digests (P4Runtime specification, "DigestEntry") and idle-timeout notifications.
 
-mod p4runtime_fixture;
-
 use std::time::Duration;
 
+use crate::p4runtime_fixture::{Fixture, frame};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::entity::Entity as Kind;
 use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
-use p4runtime_fixture::{Fixture, frame};
 use sim::server::ControllerStream;
 use tonic::Code;
 
@@ -146,7 +144,7 @@ fn an_acknowledgement_of_an_unknown_digest_is_an_error() {
         update: Some(Request::DigestAck(ack)),
     };
     stream.send(fixture.now, message).expect("the stream stays");
-    match p4runtime_fixture::next(&mut stream) {
+    match crate::p4runtime_fixture::next(&mut stream) {
         Response::Error(error) => {
             assert_eq!(Code::from(error.canonical_code), Code::InvalidArgument);
             assert!(matches!(

@@ -1,13 +1,11 @@
 //! Multicast groups and clone sessions (P4Runtime specification, "PacketReplicationEngineEntry").
 
-mod p4runtime_fixture;
-
+use crate::p4runtime_fixture::{Fixture, frame};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::entity::Entity as Kind;
 use p4runtime::v1::packet_replication_engine_entry::Type;
 use p4runtime::v1::replica::PortKind;
-use p4runtime_fixture::{Fixture, frame};
 use tonic::Code;
 
 fn replica(port: &[u8], instance: u32) -> v1::Replica {

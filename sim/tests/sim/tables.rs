@@ -1,9 +1,5 @@
 //! Tables: what matches, what wins, what is refused.
-#![allow(missing_docs)]
-
-mod programs;
-
-use programs::{Bench, run, run_with};
+use crate::programs::{Bench, run, run_with};
 use proptest::prelude::*;
 use sim::control::{
     ActionCall, ControlError, EntryKey, MatchValue, TableAction, TableEntry, TableHandle,

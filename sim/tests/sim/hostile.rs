@@ -1,12 +1,8 @@
 //! Nothing panics: neither packets nor documents.
-#![allow(missing_docs)]
-
-mod programs;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use programs::{json, run};
+use crate::programs::{json, run};
 use proptest::prelude::*;
 use serde_json::Value;
 use sim::control::{CloneSession, MulticastGroup, Replica};
