@@ -4,9 +4,14 @@ CARGO ?= cargo
 # Everything that `make test` installs or builds, so that a test that misses one of them fails
 # instead of being skipped. `bmv2` and `p4c` are used where they are on PATH and not required.
 REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn,openssl
+# Property tests draw the same cases in every `make test`, so that a failure is the change's and not the
+# dice's; `make soak` throws the dice.
+PROPTEST_RNG_SEED ?= 1
+ROUNDS ?= 20
+PROPERTIES = mqttsn p4runtime dtls broker controller sim
 PACKAGES = iproute2 ethtool mininet openssl tshark python3-venv python3-pip ca-certificates
 
-.PHONY: help build demo test deps lint bench p4 clean
+.PHONY: help build demo test soak deps lint bench p4 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,7 +24,15 @@ demo: build ## show the main job on the embedded target (no root, under two minu
 
 test: deps lint ## install what the tests need (as root) and run them all
 	$(CARGO) build --locked --workspace
-	TOPICSWITCH_REQUIRE="$(REQUIRE)" $(CARGO) test --locked --workspace
+	TOPICSWITCH_REQUIRE="$(REQUIRE)" PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) $(CARGO) test --locked --workspace
+
+soak: ## the property tests again and again with other cases (ROUNDS=20), up to the first failure
+	@for round in $$(seq $(ROUNDS)); do \
+	    seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+	    echo "round $$round of $(ROUNDS): PROPTEST_RNG_SEED=$$seed"; \
+	    PROPTEST_RNG_SEED=$$seed $(CARGO) test --quiet --locked $(patsubst %,--package %,$(PROPERTIES)) \
+	        || { echo "failed: repeat with PROPTEST_RNG_SEED=$$seed" >&2; exit 1; }; \
+	done
 
 deps: ## install the Debian packages that the tests need
 	@missing=""; for p in $(PACKAGES); do \
