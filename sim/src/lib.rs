@@ -33,6 +33,7 @@ mod program;
 pub mod runtime;
 pub mod server;
 mod state;
+pub mod stf;
 mod switch;
 mod tables;
 mod v1model;

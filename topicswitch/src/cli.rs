@@ -156,6 +156,34 @@ pub struct ControllerArgs {
 pub enum SimCommand {
     /// Run a switch.
     Run(SimRunArgs),
+    /// Run one STF test of a P4 program: packets in, packets out, table entries.
+    Stf(SimStfArgs),
+}
+
+/// `sim stf`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+The test's lines are those that p4c's BMv2 driver knows:
+
+  add TABLE [PRIORITY] KEY:VALUE ... ACTION(NAME:VALUE, ...)   setdefault TABLE ACTION(...)
+  packet PORT BYTES     expect PORT BYTES     check_counter NAME(INDEX) packets == N     wait
+
+An expected packet is a prefix in hexadecimal digits: `*` is any digit, and `$` behind it says that \
+the packet ends there. `expect PORT` alone allows any packets on that port. Compile the program with
+`p4c-bm2-ss --arch v1model -o PROGRAM.json PROGRAM.p4`. The exit status is 0 only if the test passes.")]
+pub struct SimStfArgs {
+    /// p4c's BMv2 JSON of the program.
+    #[arg(value_name = "PROGRAM.json")]
+    pub program: PathBuf,
+    /// The test.
+    #[arg(value_name = "TEST.stf")]
+    pub test: PathBuf,
+    /// P4Info (text) of the program: its aliases can then be used as names.
+    #[arg(long, value_name = "FILE")]
+    pub p4info: Option<PathBuf>,
+    /// Packets on ports that the test does not mention are errors too.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `sim run`

@@ -25,4 +25,5 @@ mod ports_udp;
 mod programs;
 mod replication;
 mod selectors;
+mod stf;
 mod tables;

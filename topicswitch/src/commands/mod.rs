@@ -9,6 +9,7 @@ mod dtls;
 pub mod pub_;
 pub mod sim;
 pub mod status;
+mod stf;
 pub mod sub;
 pub mod up;
 

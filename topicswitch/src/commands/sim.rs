@@ -17,6 +17,7 @@ use crate::status::{self, Parts};
 pub async fn run(command: SimCommand, config: Config, tasks: Tasks) -> anyhow::Result<()> {
     match command {
         SimCommand::Run(args) => run_switch(args, config, tasks).await,
+        SimCommand::Stf(args) => super::stf::run(&args),
     }
 }
 
