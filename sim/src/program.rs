@@ -14,6 +14,13 @@
 //! | temporaries | intermediate results | never |
 //! | constants | constants of the program | never |
 
+mod finish;
+mod inst;
+mod layout;
+
+pub(crate) use finish::Derived;
+pub(crate) use inst::{Inst, PHV_WORDS};
+
 /// Index of a word in the PHV.
 pub(crate) type Loc = u32;
 
@@ -748,4 +755,5 @@ pub(crate) struct Program {
     pub(crate) egress: Pc,
     pub(crate) intrinsic: Intrinsic,
     pub(crate) errors: Errors,
+    pub(crate) derived: Derived,
 }

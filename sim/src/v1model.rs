@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::control::Replica;
-use crate::exec::{Flow, Machine, Packet, Random, deparse, update_checksums, verify_checksums};
-use crate::program::{Loc, Program};
+use crate::exec::{
+    Flow, Machine, Packet, Phv, Random, deparse, update_checksums, verify_checksums,
+};
+use crate::program::{Loc, PHV_WORDS, Program};
 use crate::state::{PortsDown, Snapshot, State};
 use crate::switch::Output;
 
@@ -87,7 +89,7 @@ impl Copies {
 
 /// Everything a worker reuses from packet to packet.
 pub(crate) struct Scratch {
-    phv: Vec<u64>,
+    phv: Box<Phv>,
     key: Vec<u64>,
     buffer: Vec<u8>,
     head: Vec<u8>,
@@ -100,7 +102,11 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new(program: &Program, random: Random) -> Self {
-        let mut phv = vec![0; program.phv_words as usize];
+        // Zeroed pages take no memory until they are written.
+        let mut phv: Box<Phv> = vec![0; PHV_WORDS].try_into().unwrap_or_else(|_| {
+            // The array's length is the vector's.
+            unreachable!()
+        });
         phv[0] = 1;
         let start = program.constants_start as usize;
         phv[start..start + program.constants.len()].copy_from_slice(&program.constants);

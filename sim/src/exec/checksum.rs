@@ -1,8 +1,8 @@
 //! Calculations over fields: hashes and checksums.
 
-use super::bits;
 use super::deparser::append_header;
 use super::interpreter::{Flow, Machine};
+use super::{Phv, bits};
 use crate::externs::hash::{self, InternetSum};
 use crate::program::{Algorithm, Calculation, CalculationInput, Checksum};
 
@@ -11,7 +11,7 @@ use crate::program::{Algorithm, Calculation, CalculationInput, Checksum};
 pub(crate) fn calculate(
     program: &crate::program::Program,
     calculation: &Calculation,
-    phv: &[u64],
+    phv: &Phv,
     payload: &[u8],
     buffer: &mut Vec<u8>,
 ) -> u64 {
@@ -51,7 +51,7 @@ pub(crate) fn calculate(
                 let header = &program.headers[*index as usize];
                 if phv[header.valid as usize] != 0 {
                     let mut bytes = Vec::new();
-                    append_header(header, phv, &mut bytes);
+                    append_header(program, *index, phv, &mut bytes);
                     for byte in bytes {
                         append(buffer, 8, &[u64::from(byte)]);
                     }

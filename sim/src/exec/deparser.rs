@@ -1,20 +1,38 @@
 //! Serialising headers.
 
-use super::bits;
+use super::{Phv, bits};
 use crate::program::{Header, Program};
 
 /// Appends the valid headers, in the program's order.
-pub(crate) fn deparse(program: &Program, phv: &[u64], out: &mut Vec<u8>) {
+pub(crate) fn deparse(program: &Program, phv: &Phv, out: &mut Vec<u8>) {
     for &index in &program.deparse_order {
-        let header = &program.headers[index as usize];
-        if phv[header.valid as usize] != 0 {
-            append_header(header, phv, out);
+        if phv[program.derived.layouts[index as usize].valid as usize] != 0 {
+            append_header(program, index, phv, out);
         }
     }
 }
 
 /// Appends one header, valid or not.
-pub(super) fn append_header(header: &Header, phv: &[u64], out: &mut Vec<u8>) {
+#[inline]
+pub(super) fn append_header(program: &Program, header: u32, phv: &Phv, out: &mut Vec<u8>) {
+    let layout = &program.derived.layouts[header as usize];
+    if !layout.plain {
+        return append_any(&program.headers[header as usize], phv, out);
+    }
+    let start = out.len();
+    let mut word = 0;
+    for part in &layout.parts {
+        word |= (phv[part.s as usize] & part.mask).rotate_left(u32::from(part.rotate));
+        if part.last {
+            out.extend_from_slice(&word.to_be_bytes());
+            word = 0;
+        }
+    }
+    out.truncate(start + layout.bytes as usize);
+}
+
+/// Appends one header, field by field.
+fn append_any(header: &Header, phv: &[u64], out: &mut Vec<u8>) {
     let start = out.len();
     let Some(varbit) = header.varbit else {
         out.resize(start + header.bytes as usize, 0);

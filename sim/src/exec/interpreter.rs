@@ -1,8 +1,8 @@
 //! The instruction loop.
 
 use super::bits::sign_extend;
-use super::{Packet, Random, calculate, wide};
-use crate::program::{Call, Op, Pc, Program};
+use super::{Packet, Phv, Random, calculate, wide};
+use crate::program::{Call, Inst, Op, Pc, Program};
 use crate::state::{PortsDown, Snapshot, State};
 use crate::tables::{EntryAction, Found, LiveTable, hash_words};
 
@@ -26,7 +26,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) state: &'a State,
     pub(crate) ports: &'a PortsDown,
-    pub(crate) phv: &'a mut [u64],
+    pub(crate) phv: &'a mut Phv,
     pub(crate) packet: &'a mut Packet,
     /// The frame.
     pub(crate) data: &'a [u8],
@@ -39,195 +39,167 @@ pub(crate) struct Machine<'a> {
 }
 
 #[inline(always)]
-fn get(phv: &[u64], at: u32) -> u64 {
-    phv[at as usize]
+fn get(phv: &Phv, at: u16) -> u64 {
+    phv[usize::from(at)]
 }
 
 #[inline(always)]
-fn set(phv: &mut [u64], at: u32, value: u64) {
-    phv[at as usize] = value;
+fn set(phv: &mut Phv, at: u16, value: u64) {
+    phv[usize::from(at)] = value;
 }
 
-/// Runs instructions that compute and jump, up to the first that does something else: it and
-/// where it stands. `None` if the program does not end.
-#[inline]
-fn compute(
-    program: &Program,
-    phv: &mut [u64],
-    mut pc: usize,
-    backward: &mut u32,
-) -> Option<(Op, usize)> {
-    let code = program.code.as_slice();
+#[inline(always)]
+fn slice(value: u64, by: u8, bits: u8) -> u64 {
+    value >> by & (u64::MAX >> (64 - bits))
+}
+
+/// Runs instructions that compute and jump, up to the first that does something else: where it
+/// is. `None` if the program does not end.
+#[inline(always)]
+fn compute(code: &[Inst], phv: &mut Phv, mut pc: usize, backward: &mut u32) -> Option<usize> {
     loop {
-        let op = code[pc];
-        pc += 1;
-        let target = match op {
-            Op::Mov { d, s } => {
-                set(phv, d, get(phv, s));
-                continue;
-            }
-            Op::And { d, a, b } => {
-                set(phv, d, get(phv, a) & get(phv, b));
-                continue;
-            }
-            Op::Or { d, a, b } => {
-                set(phv, d, get(phv, a) | get(phv, b));
-                continue;
-            }
-            Op::Xor { d, a, b } => {
-                set(phv, d, get(phv, a) ^ get(phv, b));
-                continue;
-            }
-            Op::Add { d, a, b } => {
-                set(phv, d, get(phv, a).wrapping_add(get(phv, b)));
-                continue;
-            }
-            Op::Sub { d, a, b } => {
-                set(phv, d, get(phv, a).wrapping_sub(get(phv, b)));
-                continue;
-            }
-            Op::Mul { d, a, b } => {
-                set(phv, d, get(phv, a).wrapping_mul(get(phv, b)));
-                continue;
-            }
-            // The value of a division by zero is undefined: 0 here.
-            Op::Div { d, a, b } => {
-                set(phv, d, get(phv, a).checked_div(get(phv, b)).unwrap_or(0));
-                continue;
-            }
-            Op::Mod { d, a, b } => {
-                set(phv, d, get(phv, a).checked_rem(get(phv, b)).unwrap_or(0));
-                continue;
-            }
-            Op::Not { d, a } => {
-                set(phv, d, !get(phv, a));
-                continue;
-            }
-            Op::Shl { d, a, b } => {
-                let by = get(phv, b);
-                set(phv, d, if by < 64 { get(phv, a) << by } else { 0 });
-                continue;
-            }
-            Op::Shr { d, a, b } => {
-                let by = get(phv, b);
-                set(phv, d, if by < 64 { get(phv, a) >> by } else { 0 });
-                continue;
-            }
-            Op::Sar { d, a, b } => {
-                let by = get(phv, b).min(63);
-                set(phv, d, ((get(phv, a) as i64) >> by) as u64);
-                continue;
-            }
-            Op::ShlBy { d, a, n } => {
-                set(phv, d, get(phv, a).checked_shl(n).unwrap_or(0));
-                continue;
-            }
-            Op::ShrBy { d, a, n } => {
-                set(phv, d, get(phv, a).checked_shr(n).unwrap_or(0));
-                continue;
-            }
-            Op::SarBy { d, a, n } => {
-                set(phv, d, ((get(phv, a) as i64) >> n.min(63)) as u64);
-                continue;
-            }
-            Op::Slice { d, a, by, bits } => {
-                set(phv, d, get(phv, a) >> by & (u64::MAX >> (64 - bits)));
-                continue;
-            }
-            Op::Zext { d, a, bits } => {
-                set(phv, d, get(phv, a) & (u64::MAX >> (64 - bits)));
-                continue;
-            }
-            Op::Sext { d, a, bits } => {
-                set(phv, d, sign_extend(get(phv, a), bits));
-                continue;
-            }
-            Op::Funnel { d, s, n } => {
-                set(phv, d, get(phv, s) >> n | get(phv, s + 1) << (64 - n));
-                continue;
-            }
-            Op::ClampS { d, a, lo, hi } => {
-                let (lo, hi) = (get(phv, lo) as i64, get(phv, hi) as i64);
-                set(phv, d, (get(phv, a) as i64).max(lo).min(hi) as u64);
-                continue;
-            }
-            Op::ClampU { d, a, hi } => {
-                set(phv, d, get(phv, a).min(get(phv, hi)));
-                continue;
-            }
-            Op::Eq { d, a, b } => {
-                set(phv, d, u64::from(get(phv, a) == get(phv, b)));
-                continue;
-            }
-            Op::Ne { d, a, b } => {
-                set(phv, d, u64::from(get(phv, a) != get(phv, b)));
-                continue;
-            }
-            Op::LtU { d, a, b } => {
-                set(phv, d, u64::from(get(phv, a) < get(phv, b)));
-                continue;
-            }
-            Op::LeU { d, a, b } => {
-                set(phv, d, u64::from(get(phv, a) <= get(phv, b)));
-                continue;
-            }
-            Op::LtS { d, a, b } => {
-                set(phv, d, u64::from((get(phv, a) as i64) < get(phv, b) as i64));
-                continue;
-            }
-            Op::LeS { d, a, b } => {
-                set(phv, d, u64::from(get(phv, a) as i64 <= get(phv, b) as i64));
-                continue;
-            }
-            Op::BoolNot { d, a } => {
-                set(phv, d, u64::from(get(phv, a) == 0));
-                continue;
-            }
-            Op::Select { d, c, a, b } => {
-                let value = if get(phv, c) != 0 {
-                    get(phv, a)
+        // A jump if the condition is true; the instruction stands for `$ops` operations.
+        macro_rules! jump_if {
+            ($condition:expr, $to:expr, $ops:expr) => {
+                if !$condition {
+                    pc += $ops;
+                    continue;
                 } else {
-                    get(phv, b)
-                };
-                set(phv, d, value);
+                    $to
+                }
+            };
+        }
+        // A word that is computed.
+        macro_rules! word {
+            ($d:expr, $value:expr) => {{
+                let value = $value;
+                set(phv, $d, value);
+                pc += 1;
+                continue;
+            }};
+        }
+        let target = match code[pc] {
+            Inst::Mov { d, s } => word!(d, get(phv, s)),
+            Inst::Mov2 { d, s, d2, s2 } => {
+                set(phv, d, get(phv, s));
+                set(phv, d2, get(phv, s2));
+                pc += 2;
                 continue;
             }
-            Op::Copy { d, s, words } => {
-                phv.copy_within(s as usize..(s + words) as usize, d as usize);
+            Inst::Mov3 {
+                d,
+                s,
+                d2,
+                s2,
+                d3,
+                s3,
+            } => {
+                set(phv, d, get(phv, s));
+                set(phv, d2, get(phv, s2));
+                set(phv, d3, get(phv, s3));
+                pc += 3;
                 continue;
             }
-            Op::Wide(index) => {
-                wide::run(phv, &program.wide[index as usize]);
+            Inst::And { d, a, b } => word!(d, get(phv, a) & get(phv, b)),
+            Inst::Or { d, a, b } => word!(d, get(phv, a) | get(phv, b)),
+            Inst::Xor { d, a, b } => word!(d, get(phv, a) ^ get(phv, b)),
+            Inst::Xor2 {
+                d,
+                a,
+                b,
+                d2,
+                a2,
+                b2,
+            } => {
+                set(phv, d, get(phv, a) ^ get(phv, b));
+                set(phv, d2, get(phv, a2) ^ get(phv, b2));
+                pc += 2;
                 continue;
             }
-            Op::Jump(to) => to,
-            Op::JumpIfZero { c, to } => {
-                if get(phv, c) != 0 {
-                    continue;
-                }
-                to
+            Inst::Add { d, a, b } => word!(d, get(phv, a).wrapping_add(get(phv, b))),
+            Inst::AddMask { d, a, b, m } => {
+                set(phv, d, get(phv, a).wrapping_add(get(phv, b)) & get(phv, m));
+                pc += 2;
+                continue;
             }
-            Op::JumpUnlessZero { c, to } => {
-                if get(phv, c) == 0 {
-                    continue;
-                }
-                to
+            Inst::Sub { d, a, b } => word!(d, get(phv, a).wrapping_sub(get(phv, b))),
+            Inst::Mul { d, a, b } => word!(d, get(phv, a).wrapping_mul(get(phv, b))),
+            // The value of a division by zero is undefined: 0 here.
+            Inst::Div { d, a, b } => {
+                word!(d, get(phv, a).checked_div(get(phv, b)).unwrap_or(0))
             }
-            Op::JumpIfEqual { a, b, to } => {
-                if get(phv, a) != get(phv, b) {
-                    continue;
-                }
-                to
+            Inst::Mod { d, a, b } => {
+                word!(d, get(phv, a).checked_rem(get(phv, b)).unwrap_or(0))
             }
-            Op::JumpUnlessEqual { a, b, to } => {
-                if get(phv, a) == get(phv, b) {
-                    continue;
-                }
-                to
+            Inst::Not { d, a } => word!(d, !get(phv, a)),
+            Inst::Shl { d, a, b } => {
+                let by = get(phv, b);
+                word!(d, if by < 64 { get(phv, a) << by } else { 0 })
             }
-            op => return Some((op, pc - 1)),
+            Inst::Shr { d, a, b } => {
+                let by = get(phv, b);
+                word!(d, if by < 64 { get(phv, a) >> by } else { 0 })
+            }
+            Inst::Sar { d, a, b } => {
+                let by = get(phv, b).min(63);
+                word!(d, ((get(phv, a) as i64) >> by) as u64)
+            }
+            Inst::ShlBy { d, a, n } => word!(d, get(phv, a) << n),
+            Inst::SarBy { d, a, n } => word!(d, ((get(phv, a) as i64) >> n) as u64),
+            Inst::Slice { d, a, by, bits } => word!(d, slice(get(phv, a), by, bits)),
+            Inst::Sext { d, a, bits } => word!(d, sign_extend(get(phv, a), u32::from(bits))),
+            Inst::Funnel { d, s, n } => {
+                let above = get(phv, s.wrapping_add(1));
+                word!(d, get(phv, s) >> n | above << (64 - n))
+            }
+            Inst::ClampS { d, a, lo, hi } => {
+                let (lo, hi) = (get(phv, lo) as i64, get(phv, hi) as i64);
+                word!(d, (get(phv, a) as i64).max(lo).min(hi) as u64)
+            }
+            Inst::ClampU { d, a, hi } => word!(d, get(phv, a).min(get(phv, hi))),
+            Inst::Eq { d, a, b } => word!(d, u64::from(get(phv, a) == get(phv, b))),
+            Inst::Ne { d, a, b } => word!(d, u64::from(get(phv, a) != get(phv, b))),
+            Inst::LtU { d, a, b } => word!(d, u64::from(get(phv, a) < get(phv, b))),
+            Inst::LeU { d, a, b } => word!(d, u64::from(get(phv, a) <= get(phv, b))),
+            Inst::LtS { d, a, b } => {
+                word!(d, u64::from((get(phv, a) as i64) < get(phv, b) as i64))
+            }
+            Inst::LeS { d, a, b } => {
+                word!(d, u64::from(get(phv, a) as i64 <= get(phv, b) as i64))
+            }
+            Inst::BoolNot { d, a } => word!(d, u64::from(get(phv, a) == 0)),
+            Inst::Select { d, c, a, b } => {
+                word!(d, get(phv, if get(phv, c) != 0 { a } else { b }))
+            }
+            Inst::SelectIfEqual { d, a, b, x, y } => {
+                let from = if get(phv, a) == get(phv, b) { x } else { y };
+                set(phv, d, get(phv, from));
+                pc += 2;
+                continue;
+            }
+            Inst::Jump(to) => to,
+            Inst::JumpIfZero { c, to } => jump_if!(get(phv, c) == 0, to, 1),
+            Inst::JumpUnlessZero { c, to } => jump_if!(get(phv, c) != 0, to, 1),
+            Inst::JumpIfEitherZero { a, b, to } => {
+                jump_if!(get(phv, a) == 0 || get(phv, b) == 0, to, 2)
+            }
+            Inst::JumpIfEqual { a, b, to } => jump_if!(get(phv, a) == get(phv, b), to, 1),
+            Inst::JumpUnlessEqual { a, b, to } => jump_if!(get(phv, a) != get(phv, b), to, 1),
+            Inst::JumpIfSlice { a, b, by, bits, to } => {
+                jump_if!(slice(get(phv, a), by, bits) == get(phv, b), to, 2)
+            }
+            Inst::JumpUnlessSlice { a, b, by, bits, to } => {
+                jump_if!(slice(get(phv, a), by, bits) != get(phv, b), to, 2)
+            }
+            Inst::JumpIfLess { a, b, to } => jump_if!(get(phv, a) < get(phv, b), to, 2),
+            Inst::JumpUnlessLess { a, b, to } => jump_if!(get(phv, a) >= get(phv, b), to, 2),
+            Inst::JumpUnlessSum { a, b, m, c, to } => {
+                let sum = get(phv, a).wrapping_add(get(phv, b)) & get(phv, m);
+                jump_if!(sum != get(phv, c), to, 3)
+            }
+            _ => return Some(pc),
         } as usize;
-        if target < pc {
+        if target <= pc {
             *backward += 1;
             if *backward > MAX_BACKWARD_JUMPS {
                 return None;
@@ -239,53 +211,77 @@ fn compute(
 
 impl<'a> Machine<'a> {
     fn get(&self, at: u32) -> u64 {
-        get(self.phv, at)
+        self.phv[at as usize]
     }
 
     fn set(&mut self, at: u32, value: u64) {
-        set(self.phv, at, value);
+        self.phv[at as usize] = value;
     }
 
     /// Runs from `pc` to the end of that control, parser, action or condition.
     pub(crate) fn run(&mut self, pc: Pc) -> Flow {
         let program = self.program;
+        let code = program.derived.insts.as_slice();
         let mut pc = pc as usize;
         let mut backward = 0;
+        // Where the table goes on whose action runs.
+        let mut after = None;
         loop {
-            let Some((op, at)) = compute(program, self.phv, pc, &mut backward) else {
+            let Some(at) = compute(code, self.phv, pc, &mut backward) else {
                 return Flow::ParserError(program.errors.parser_timeout);
             };
-            pc = match op {
-                Op::Return | Op::Stop => return Flow::Done,
-                Op::Exit => return Flow::Exit,
-                Op::Assert { c } => match self.get(c) {
-                    0 => return Flow::Failed,
-                    _ => at + 1,
+            let to = match code[at] {
+                Inst::Return => match after.take() {
+                    // No loop: an action has an end, and the table counted this jump.
+                    Some(to) => {
+                        pc = to;
+                        continue;
+                    }
+                    None => return Flow::Done,
                 },
-                Op::Apply(table) => match self.apply(table) {
-                    Ok(to) => to as usize,
-                    Err(flow) => return flow,
+                Inst::Stop => return Flow::Done,
+                Inst::Exit => return Flow::Exit,
+                Inst::Apply(table) => {
+                    let (action, next) = self.apply(table);
+                    match action {
+                        Some(start) => {
+                            // The way back is checked here.
+                            after = Some(next as usize);
+                            backward += u32::from(next as usize <= at);
+                            if backward > MAX_BACKWARD_JUMPS {
+                                return Flow::ParserError(program.errors.parser_timeout);
+                            }
+                            pc = start as usize;
+                            continue;
+                        }
+                        None => next as usize,
+                    }
+                }
+                Inst::Extract(header) => match self.extract(header) {
+                    Ok(()) => at + 1,
+                    Err(error) => return Flow::ParserError(error),
                 },
-                Op::Transition(index) => match self.transition(index) {
+                Inst::Switch { key, index } => self.switch(key, index) as usize,
+                Inst::Transition(index) => match self.transition(index) {
                     Ok(to) => to as usize,
                     Err(error) => return Flow::ParserError(error),
                 },
-                op => match self.slow(op) {
+                _ => match self.slow(program.code[at]) {
                     Flow::Done => at + 1,
                     flow => return flow,
                 },
             };
-            if pc <= at {
+            if to <= at {
                 backward += 1;
                 if backward > MAX_BACKWARD_JUMPS {
                     return Flow::ParserError(program.errors.parser_timeout);
                 }
             }
+            pc = to;
         }
     }
 
-    /// Instructions that do more than compute.
-    #[inline]
+    /// Operations that are not encoded.
     fn slow(&mut self, op: Op) -> Flow {
         let parsed = |result: Result<(), u64>| match result {
             Ok(()) => Flow::Done,
@@ -324,6 +320,14 @@ impl<'a> Machine<'a> {
             Op::Verify { c, error } if self.get(c) == 0 => {
                 return Flow::ParserError(self.get(error));
             }
+            Op::Assert { c } if self.get(c) == 0 => return Flow::Failed,
+            Op::Copy { d, s, words } => {
+                self.phv
+                    .copy_within(s as usize..(s + words) as usize, d as usize);
+            }
+            Op::Wide(index) => wide::run(self.phv, &self.program.wide[index as usize]),
+            // The encoding does not know shifts by more than a word.
+            Op::ShlBy { d, .. } | Op::ShrBy { d, .. } => self.set(d, 0),
             Op::AddHeader(header) => self.add_header(header),
             Op::RemoveHeader(header) => self.remove_header(header),
             Op::AssignHeader { d, s } => self.assign_header(d, s),
@@ -420,28 +424,21 @@ impl<'a> Machine<'a> {
         Flow::Done
     }
 
-    /// Applies a table: where control goes on.
-    fn apply(&mut self, index: u32) -> Result<Pc, Flow> {
+    /// Looks up a table: the action to run, if it does anything, and where control goes on then.
+    #[inline]
+    fn apply(&mut self, index: u32) -> (Option<Pc>, Pc) {
         let program = self.program;
         let table = &program.tables[index as usize];
         let live: &'a LiveTable = &self.snapshot.tables[index as usize];
-        let words = table.key_words as usize;
-        let mut at = 0;
-        for key in &table.keys {
+        let words = &program.derived.keys[index as usize];
+        for (to, word) in self.key.iter_mut().zip(words) {
             // All ones or all zeros: the fields of an invalid header are 0 in a key.
-            let valid = 0u64.wrapping_sub(self.phv[key.valid as usize]);
-            for i in 0..key.span.words {
-                let mut word = self.phv[(key.span.loc + i) as usize] & valid;
-                if let Some(mask) = &key.mask {
-                    word &= mask.get(i as usize).copied().unwrap_or(0);
-                }
-                self.key[at] = word;
-                at += 1;
-            }
+            let valid = 0u64.wrapping_sub(get(self.phv, word.valid));
+            *to = get(self.phv, word.s) & valid & word.mask;
         }
-        let Found { entry, hit } = live.lookup(&self.key[..words]);
+        let Found { entry, hit } = live.lookup(&self.key[..words.len()]);
         let Some(entry) = entry else {
-            return Ok(table.next.miss.unwrap_or(table.next.default));
+            return (None, table.next.miss.unwrap_or(table.next.default));
         };
         let bytes = self.packet.ingress_length;
         if table.counter {
@@ -461,26 +458,31 @@ impl<'a> Machine<'a> {
             EntryAction::Call(call) => Some(call),
             indirect => self.member(table.profile, indirect),
         };
+        let mut start = None;
         let mut action = None;
         if let Some(call) = call {
             action = Some(call.action);
-            let def = &program.actions[call.action as usize];
-            let start = program.arguments as usize;
-            self.phv[start..start + call.args.len()].copy_from_slice(&call.args);
-            match self.run(def.start) {
-                Flow::Done => {}
-                flow => return Err(flow),
+            if !program.derived.empty[call.action as usize] {
+                start = Some(program.actions[call.action as usize].start);
+                let arguments = &mut self.phv[program.arguments as usize..];
+                for (to, word) in arguments.iter_mut().zip(&call.args) {
+                    *to = *word;
+                }
             }
         }
         let next = &table.next;
-        Ok(match (if hit { next.hit } else { next.miss }, action) {
-            (Some(pc), _) => pc,
-            (None, Some(action)) => {
-                let found = next.by_action.iter().find(|(a, _)| *a == action);
-                found.map_or(next.default, |(_, pc)| *pc)
-            }
-            (None, None) => next.default,
-        })
+        let to = match program.derived.after[index as usize] {
+            Some(pc) => pc,
+            None => match (if hit { next.hit } else { next.miss }, action) {
+                (Some(pc), _) => pc,
+                (None, Some(action)) => {
+                    let found = next.by_action.iter().find(|(a, _)| *a == action);
+                    found.map_or(next.default, |(_, pc)| *pc)
+                }
+                (None, None) => next.default,
+            },
+        };
+        (start, to)
     }
 
     /// The action of the member, or of a member of the group.

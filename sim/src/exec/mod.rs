@@ -12,6 +12,9 @@ pub(crate) use checksum::{calculate, update_checksums, verify_checksums};
 pub(crate) use deparser::deparse;
 pub(crate) use interpreter::{Flow, Machine};
 
+/// All data of a packet (see [`crate::program`]).
+pub(crate) type Phv = [u64; crate::program::PHV_WORDS];
+
 /// What travels with a packet besides its PHV: simple_switch's packet registers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Packet {

@@ -20,19 +20,46 @@ impl Machine<'_> {
         }
     }
 
+    /// Extracts a header without a varbit.
+    #[inline]
     pub(super) fn extract(&mut self, header: u32) -> Result<(), ParserError> {
         let program = self.program;
-        let header_def = &program.headers[header as usize];
+        let layout = &program.derived.layouts[header as usize];
+        let size = layout.bytes as usize;
         let data = self.data;
-        let bytes = match data.get(self.packet.cursor..) {
-            Some(rest) if rest.len() >= header_def.bytes as usize => {
-                &rest[..header_def.bytes as usize]
-            }
+        let rest = match data.get(self.packet.cursor..) {
+            Some(rest) if rest.len() >= size => rest,
             _ => return Err(self.too_short()),
         };
-        self.extract_fields(header_def, bytes, 0, usize::MAX);
-        self.packet.cursor += header_def.bytes as usize;
-        self.mark_valid(header);
+        if let Some(loads) = &layout.loads {
+            let mut padded = [0; 8];
+            let window = if rest.len() >= 8 {
+                rest
+            } else {
+                padded[..rest.len()].copy_from_slice(rest);
+                &padded[..]
+            };
+            for load in loads {
+                let bytes = window.get(usize::from(load.from)..);
+                // Eight bytes from there on are in the header or in the padding.
+                let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk()) else {
+                    break;
+                };
+                let word = u64::from_be_bytes(*bytes) << load.left;
+                self.phv[usize::from(load.d)] = match load.signed {
+                    false => word >> load.right,
+                    true => ((word as i64) >> load.right) as u64,
+                };
+            }
+        } else {
+            let header = &program.headers[header as usize];
+            self.extract_fields(header, &rest[..size], 0, usize::MAX);
+        }
+        self.packet.cursor += size;
+        self.phv[usize::from(layout.valid)] = 1;
+        if layout.union {
+            self.mark_valid(header);
+        }
         Ok(())
     }
 
@@ -134,18 +161,22 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// Where the parser goes on after a transition on one word.
+    #[inline]
+    pub(super) fn switch(&self, key: u16, index: u32) -> Pc {
+        let key = self.phv[usize::from(key)];
+        let switch = &self.program.derived.switches[index as usize];
+        let case = switch
+            .cases
+            .iter()
+            .find(|(mask, value, _)| key & mask == *value);
+        case.map_or(switch.default, |(_, _, pc)| *pc)
+    }
+
     /// Where the parser goes on.
     pub(super) fn transition(&mut self, index: u32) -> Result<Pc, ParserError> {
         let program = self.program;
         let t: &Transition = &program.transitions[index as usize];
-        if t.cases.is_empty() {
-            return Ok(t.default);
-        }
-        // One word: a field, mostly.
-        if let ([KeyPart::Words(span)], 1) = (t.key.as_slice(), t.words) {
-            let key = self.phv[span.loc as usize];
-            return Ok(self.choose(t, &[key]));
-        }
         let words = t.words as usize;
         let mut small = [0; 8];
         let mut large = Vec::new();

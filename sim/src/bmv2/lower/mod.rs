@@ -124,6 +124,12 @@ pub(super) fn lower(root: &At<'_>) -> Result<(Program, Infos), LoadError> {
         return Err(root.error("the program is too large"));
     }
     l.program.phv_words = l.program.constants_start + l.program.constants.len() as u32;
+    if !l
+        .program
+        .finish(&(l.temporaries_start..l.temporaries_start + MAX_TEMPORARIES))
+    {
+        return Err(root.error("headers, metadata and constants take more than 512 KiB"));
+    }
     Ok((l.program, l.infos))
 }
 

@@ -1,0 +1,566 @@
+//! What the interpreter's inner loop runs.
+//!
+//! [`encode`] makes one instruction of each operation, at the same index, so that every [`Pc`]
+//! stays valid. Operands take 16 bits: the PHV is an array of 2¹⁶ words, and the compiler knows
+//! that no operand lies outside it. Where operations that often follow each other do, the first of
+//! them becomes one instruction for all; the others stay, for jumps that lead to them. What is
+//! not encoded is [`Inst::Other`], and the operation itself is run.
+
+use super::{Case, KeyPart, Loc, Op, Pc, Program};
+
+/// Words that a PHV may have.
+pub(crate) const PHV_WORDS: usize = 1 << 16;
+
+/// A word of the PHV.
+type At = u16;
+
+/// One instruction. Names and operands as in [`Op`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inst {
+    Mov {
+        d: At,
+        s: At,
+    },
+    Mov2 {
+        d: At,
+        s: At,
+        d2: At,
+        s2: At,
+    },
+    Mov3 {
+        d: At,
+        s: At,
+        d2: At,
+        s2: At,
+        d3: At,
+        s3: At,
+    },
+    And {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Or {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Xor {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Xor2 {
+        d: At,
+        a: At,
+        b: At,
+        d2: At,
+        a2: At,
+        b2: At,
+    },
+    Add {
+        d: At,
+        a: At,
+        b: At,
+    },
+    /// `(a + b) & m`
+    AddMask {
+        d: At,
+        a: At,
+        b: At,
+        m: At,
+    },
+    Sub {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Mul {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Div {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Mod {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Not {
+        d: At,
+        a: At,
+    },
+    Shl {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Shr {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Sar {
+        d: At,
+        a: At,
+        b: At,
+    },
+    ShlBy {
+        d: At,
+        a: At,
+        n: u8,
+    },
+    SarBy {
+        d: At,
+        a: At,
+        n: u8,
+    },
+    /// Also every zero-extension and logical shift by a constant.
+    Slice {
+        d: At,
+        a: At,
+        by: u8,
+        bits: u8,
+    },
+    Sext {
+        d: At,
+        a: At,
+        bits: u8,
+    },
+    Funnel {
+        d: At,
+        s: At,
+        n: u8,
+    },
+    ClampS {
+        d: At,
+        a: At,
+        lo: At,
+        hi: At,
+    },
+    ClampU {
+        d: At,
+        a: At,
+        hi: At,
+    },
+    Eq {
+        d: At,
+        a: At,
+        b: At,
+    },
+    Ne {
+        d: At,
+        a: At,
+        b: At,
+    },
+    LtU {
+        d: At,
+        a: At,
+        b: At,
+    },
+    LeU {
+        d: At,
+        a: At,
+        b: At,
+    },
+    LtS {
+        d: At,
+        a: At,
+        b: At,
+    },
+    LeS {
+        d: At,
+        a: At,
+        b: At,
+    },
+    BoolNot {
+        d: At,
+        a: At,
+    },
+    Select {
+        d: At,
+        c: At,
+        a: At,
+        b: At,
+    },
+    /// `d = if a == b { x } else { y }`
+    SelectIfEqual {
+        d: At,
+        a: At,
+        b: At,
+        x: At,
+        y: At,
+    },
+    Jump(Pc),
+    JumpIfZero {
+        c: At,
+        to: Pc,
+    },
+    JumpIfEitherZero {
+        a: At,
+        b: At,
+        to: Pc,
+    },
+    JumpUnlessZero {
+        c: At,
+        to: Pc,
+    },
+    JumpIfEqual {
+        a: At,
+        b: At,
+        to: Pc,
+    },
+    JumpUnlessEqual {
+        a: At,
+        b: At,
+        to: Pc,
+    },
+    JumpIfSlice {
+        a: At,
+        b: At,
+        by: u8,
+        bits: u8,
+        to: Pc,
+    },
+    JumpUnlessSlice {
+        a: At,
+        b: At,
+        by: u8,
+        bits: u8,
+        to: Pc,
+    },
+    JumpIfLess {
+        a: At,
+        b: At,
+        to: Pc,
+    },
+    JumpUnlessLess {
+        a: At,
+        b: At,
+        to: Pc,
+    },
+    /// Unless `(a + b) & m == c`.
+    JumpUnlessSum {
+        a: At,
+        b: At,
+        m: At,
+        c: At,
+        to: Pc,
+    },
+    /// A transition whose key and cases are one word each: an index into the program's switches.
+    Switch {
+        key: At,
+        index: u32,
+    },
+    Return,
+    Stop,
+    Exit,
+    Apply(u32),
+    Extract(u32),
+    Transition(u32),
+    /// The operation at the same index.
+    Other,
+}
+
+/// A transition on one word.
+#[derive(Debug, Clone)]
+pub(crate) struct Switch {
+    /// Mask, value, target.
+    pub(crate) cases: Box<[(u64, u64, Pc)]>,
+    pub(crate) default: Pc,
+}
+
+/// Encodes the program's code. The PHV must not have more than [`PHV_WORDS`].
+pub(super) fn encode(
+    program: &Program,
+    temporaries: &std::ops::Range<Loc>,
+) -> (Vec<Inst>, Vec<Switch>) {
+    let mut switches = Vec::new();
+    let insts = (0..program.code.len())
+        .map(|pc| {
+            fuse(&program.code[pc..], temporaries)
+                .unwrap_or_else(|| one(program, program.code[pc], &mut switches))
+        })
+        .collect();
+    (insts, switches)
+}
+
+/// Locations are below [`PHV_WORDS`].
+fn at(loc: Loc) -> At {
+    loc as At
+}
+
+/// One operation.
+fn one(program: &Program, op: Op, switches: &mut Vec<Switch>) -> Inst {
+    macro_rules! same {
+        ($($name:ident { $($operand:ident),* }),* ; $($jump:ident { $($word:ident),* }),*) => {
+            match op {
+                $(Op::$name { $($operand),* } => Inst::$name { $($operand: at($operand)),* },)*
+                $(Op::$jump { $($word,)* to } => Inst::$jump { $($word: at($word),)* to },)*
+                Op::ShlBy { d, a, n } if n < 64 => Inst::ShlBy {
+                    d: at(d),
+                    a: at(a),
+                    n: n as u8,
+                },
+                Op::ShrBy { d, a, n } if n < 64 => Inst::Slice {
+                    d: at(d),
+                    a: at(a),
+                    by: n as u8,
+                    bits: 64 - n as u8,
+                },
+                Op::SarBy { d, a, n } => Inst::SarBy {
+                    d: at(d),
+                    a: at(a),
+                    n: n.min(63) as u8,
+                },
+                Op::Slice { d, a, by, bits } => Inst::Slice {
+                    d: at(d),
+                    a: at(a),
+                    by,
+                    bits,
+                },
+                Op::Zext { d, a, bits } => Inst::Slice {
+                    d: at(d),
+                    a: at(a),
+                    by: 0,
+                    bits: bits as u8,
+                },
+                Op::Sext { d, a, bits } => Inst::Sext {
+                    d: at(d),
+                    a: at(a),
+                    bits: bits as u8,
+                },
+                Op::Funnel { d, s, n } => Inst::Funnel {
+                    d: at(d),
+                    s: at(s),
+                    n: n as u8,
+                },
+                Op::Jump(to) => Inst::Jump(to),
+                Op::Return => Inst::Return,
+                Op::Stop => Inst::Stop,
+                Op::Exit => Inst::Exit,
+                Op::Apply(table) => Inst::Apply(table),
+                Op::Extract(header) if program.headers[header as usize].varbit.is_none() => {
+                    Inst::Extract(header)
+                }
+                Op::Transition(index) => transition(program, index, switches),
+                _ => Inst::Other,
+            }
+        };
+    }
+    same!(
+        Mov { d, s }, And { d, a, b }, Or { d, a, b }, Xor { d, a, b }, Add { d, a, b },
+        Sub { d, a, b }, Mul { d, a, b }, Div { d, a, b }, Mod { d, a, b }, Not { d, a },
+        Shl { d, a, b }, Shr { d, a, b }, Sar { d, a, b }, ClampS { d, a, lo, hi },
+        ClampU { d, a, hi }, Eq { d, a, b }, Ne { d, a, b }, LtU { d, a, b }, LeU { d, a, b },
+        LtS { d, a, b }, LeS { d, a, b }, BoolNot { d, a }, Select { d, c, a, b };
+        JumpIfZero { c }, JumpUnlessZero { c }, JumpIfEqual { a, b }, JumpUnlessEqual { a, b }
+    )
+}
+
+/// A transition: a jump or a switch, if nothing of it is longer than a word.
+fn transition(program: &Program, index: u32, switches: &mut Vec<Switch>) -> Inst {
+    let transition = &program.transitions[index as usize];
+    if transition.cases.is_empty() {
+        return Inst::Jump(transition.default);
+    }
+    let [KeyPart::Words(span)] = transition.key.as_slice() else {
+        return Inst::Transition(index);
+    };
+    let cases = transition.cases.iter().map(|(case, to)| match case {
+        Case::Word { value, mask } => Some((*mask, *value, *to)),
+        _ => None,
+    });
+    match cases.collect::<Option<Box<[_]>>>() {
+        Some(cases) if span.words == 1 => {
+            switches.push(Switch {
+                cases,
+                default: transition.default,
+            });
+            Inst::Switch {
+                key: at(span.loc),
+                index: switches.len() as u32 - 1,
+            }
+        }
+        _ => Inst::Transition(index),
+    }
+}
+
+/// The first operations as one instruction. A temporary is read once, by the operation it was
+/// computed for: if that is part of the instruction, it is not written.
+fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
+    let temporary = |loc: Loc| temporaries.contains(&loc);
+    Some(match *code {
+        [
+            Op::Mov { d, s },
+            Op::Mov { d: d2, s: s2 },
+            Op::Mov { d: d3, s: s3 },
+            ..,
+        ] => Inst::Mov3 {
+            d: at(d),
+            s: at(s),
+            d2: at(d2),
+            s2: at(s2),
+            d3: at(d3),
+            s3: at(s3),
+        },
+        [Op::Mov { d, s }, Op::Mov { d: d2, s: s2 }, ..] => Inst::Mov2 {
+            d: at(d),
+            s: at(s),
+            d2: at(d2),
+            s2: at(s2),
+        },
+        [
+            Op::Xor { d, a, b },
+            Op::Xor {
+                d: d2,
+                a: a2,
+                b: b2,
+            },
+            ..,
+        ] => Inst::Xor2 {
+            d: at(d),
+            a: at(a),
+            b: at(b),
+            d2: at(d2),
+            a2: at(a2),
+            b2: at(b2),
+        },
+        [
+            Op::Add { d: sum, a, b },
+            Op::And { d, a: x, b: m },
+            Op::JumpUnlessEqual { a: y, b: c, to },
+            ..,
+        ] if x == sum && y == d && m != sum && c != d && temporary(sum) && temporary(d) => {
+            Inst::JumpUnlessSum {
+                a: at(a),
+                b: at(b),
+                m: at(m),
+                c: at(c),
+                to,
+            }
+        }
+        [Op::Add { d: sum, a, b }, Op::And { d, a: x, b: m }, ..]
+            if x == sum && m != sum && temporary(sum) =>
+        {
+            Inst::AddMask {
+                d: at(d),
+                a: at(a),
+                b: at(b),
+                m: at(m),
+            }
+        }
+        [
+            Op::Slice { d, a, by, bits },
+            Op::JumpIfEqual { a: x, b, to },
+            ..,
+        ] if x == d && b != d && temporary(d) => Inst::JumpIfSlice {
+            a: at(a),
+            b: at(b),
+            by,
+            bits,
+            to,
+        },
+        [
+            Op::Slice { d, a, by, bits },
+            Op::JumpUnlessEqual { a: x, b, to },
+            ..,
+        ] if x == d && b != d && temporary(d) => Inst::JumpUnlessSlice {
+            a: at(a),
+            b: at(b),
+            by,
+            bits,
+            to,
+        },
+        [
+            Op::ShrBy {
+                d,
+                a,
+                n: n @ 0..=63,
+            },
+            Op::JumpUnlessEqual { a: x, b, to },
+            ..,
+        ] if x == d && b != d && temporary(d) => Inst::JumpUnlessSlice {
+            a: at(a),
+            b: at(b),
+            by: n as u8,
+            bits: 64 - n as u8,
+            to,
+        },
+        [Op::LtU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && temporary(d) => {
+            Inst::JumpIfLess {
+                a: at(a),
+                b: at(b),
+                to,
+            }
+        }
+        [Op::LtU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && temporary(d) => {
+            Inst::JumpUnlessLess {
+                a: at(a),
+                b: at(b),
+                to,
+            }
+        }
+        // `a <= b` is not `b < a`.
+        [Op::LeU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && temporary(d) => {
+            Inst::JumpUnlessLess {
+                a: at(b),
+                b: at(a),
+                to,
+            }
+        }
+        [Op::LeU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && temporary(d) => {
+            Inst::JumpIfLess {
+                a: at(b),
+                b: at(a),
+                to,
+            }
+        }
+        [
+            Op::Eq { d: c, a, b },
+            Op::Select {
+                d,
+                c: x,
+                a: yes,
+                b: no,
+            },
+            ..,
+        ] if x == c && yes != c && no != c && temporary(c) => Inst::SelectIfEqual {
+            d: at(d),
+            a: at(a),
+            b: at(b),
+            x: at(yes),
+            y: at(no),
+        },
+        [
+            Op::Ne { d: c, a, b },
+            Op::Select {
+                d,
+                c: x,
+                a: yes,
+                b: no,
+            },
+            ..,
+        ] if x == c && yes != c && no != c && temporary(c) => Inst::SelectIfEqual {
+            d: at(d),
+            a: at(a),
+            b: at(b),
+            x: at(no),
+            y: at(yes),
+        },
+        [
+            Op::JumpIfZero { c, to },
+            Op::JumpIfZero { c: c2, to: to2 },
+            ..,
+        ] if to == to2 => Inst::JumpIfEitherZero {
+            a: at(c),
+            b: at(c2),
+            to,
+        },
+        _ => return None,
+    })
+}
