@@ -33,6 +33,8 @@ pub struct Limits {
     pub max_instance: Option<u16>,
     /// Clone sessions.
     pub clone_sessions: Option<usize>,
+    /// Updates that a P4Runtime device takes a second; a tenth of them may come at once.
+    pub updates_per_second: Option<u64>,
 }
 
 /// How a switch is to be.
@@ -163,14 +165,38 @@ impl Switch {
     /// Loads a pipeline. It replaces the old one between two packets and starts without any state:
     /// no entries but the program's own, no groups, no sessions, counters and registers zero.
     pub fn load(&self, pipeline: Arc<Pipeline>) -> Control {
+        let control = self.prepare(pipeline);
+        self.install(&control);
+        control
+    }
+
+    /// An instance of a pipeline that no packet sees until it is [installed](Self::install).
+    #[must_use]
+    pub fn prepare(&self, pipeline: Arc<Pipeline>) -> Control {
         let SwitchConfig {
             digest_queue,
             limits,
             ..
         } = &self.config;
-        let instance = Arc::new(Instance::new(pipeline, *digest_queue, limits.clone()));
-        self.instance.store(Some(instance.clone()));
-        Control { instance }
+        Control {
+            instance: Arc::new(Instance::new(pipeline, *digest_queue, limits.clone())),
+        }
+    }
+
+    /// Puts an instance in the place of the one that runs, between two packets.
+    pub fn install(&self, control: &Control) {
+        self.instance.store(Some(control.instance.clone()));
+    }
+
+    /// Runs no pipeline any more: everything is dropped.
+    pub fn unload(&self) {
+        self.instance.store(None);
+    }
+
+    /// The bounds it was configured with.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
     }
 
     /// The control plane of the pipeline that runs now, if there is one.

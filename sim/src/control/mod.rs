@@ -15,9 +15,11 @@
 //! * Writing tables, action profiles, value sets, multicast groups and clone sessions:
 //!   [`Control::write`] opens a [`Write`]; its changes become visible to packets all at once,
 //!   when it is committed or dropped. A packet sees either none or all of the changes of one
-//!   `Write`, and keeps what it saw until its processing ends.
+//!   `Write`, and keeps what it saw until its processing ends. Or none of it, when it is
+//!   abandoned.
 //! * Counters, meters and registers are shared state, changed in place by packets and by the
-//!   control plane.
+//!   control plane: at once by the methods of [`Control`], with the rest of its changes by a
+//!   [`Write`].
 //!
 //! ```ignore
 //! let control = switch.control().ok_or("no pipeline yet")?;
@@ -52,7 +54,7 @@ pub use info::{
 };
 pub use read::Control;
 pub use types::{
-    ActionCall, ActionHandle, CloneSession, CounterData, CounterHandle, DigestHandle,
+    ActionCall, ActionHandle, CloneSession, ColorCounts, CounterData, CounterHandle, DigestHandle,
     DigestMessage, EntryKey, GroupMember, IdleNotification, MatchValue, MeterConfig, MeterHandle,
     MulticastGroup, ProfileGroup, ProfileHandle, RegisterHandle, Replica, TableAction, TableEntry,
     TableHandle, ValueSetHandle,

@@ -7,9 +7,9 @@ use super::error::ControlError;
 use super::info::TableInfo;
 use super::key::{compile_key, to_bytes, to_words};
 use super::types::{
-    ActionCall, CloneSession, CounterData, CounterHandle, DigestHandle, DigestMessage, EntryKey,
-    IdleNotification, MeterConfig, MeterHandle, MulticastGroup, ProfileGroup, ProfileHandle,
-    RegisterHandle, TableEntry, TableHandle, ValueSetHandle,
+    ActionCall, CloneSession, ColorCounts, CounterData, CounterHandle, DigestHandle, DigestMessage,
+    EntryKey, IdleNotification, MeterConfig, MeterHandle, MulticastGroup, ProfileGroup,
+    ProfileHandle, RegisterHandle, TableEntry, TableHandle, ValueSetHandle,
 };
 use super::write::Write;
 use crate::bmv2::Pipeline;
@@ -118,6 +118,15 @@ impl Control {
         key: Option<&EntryKey>,
     ) -> Result<Option<MeterConfig>, ControlError> {
         Ok(self.metered(table, key)?.state.meter.config())
+    }
+
+    /// What the direct meter of an entry has marked, or that of the default entry (`None`).
+    pub fn direct_meter_colors(
+        &self,
+        table: TableHandle,
+        key: Option<&EntryKey>,
+    ) -> Result<ColorCounts, ControlError> {
+        Ok(self.metered(table, key)?.state.meter.colors())
     }
 
     /// Configures the direct meter of an entry, or of the default entry (`None`): full buckets
@@ -294,6 +303,15 @@ impl Control {
         self.meter_cell(meter, index).map(Meter::config)
     }
 
+    /// What one cell of a meter array has marked.
+    pub fn meter_colors(
+        &self,
+        meter: MeterHandle,
+        index: usize,
+    ) -> Result<ColorCounts, ControlError> {
+        self.meter_cell(meter, index).map(Meter::colors)
+    }
+
     /// Configures one cell of a meter array: full buckets from now on. `None` marks everything
     /// green.
     pub fn write_meter(
@@ -387,13 +405,10 @@ impl Control {
     ) -> Result<Arc<Entry>, ControlError> {
         match key {
             Some(key) => self.find(table, key),
-            None => self.snapshot().tables[table.index()]
-                .default
-                .clone()
-                .ok_or_else(|| {
-                    let info = self.instance.pipeline.table_info(table);
-                    ControlError::NotFound(format!("a default action of table `{}`", info.name))
-                }),
+            None => {
+                let default = self.snapshot().tables[table.index()].default.clone();
+                default.ok_or_else(|| no_default(self.instance.pipeline.table_info(table)))
+            }
         }
     }
 
@@ -404,8 +419,7 @@ impl Control {
     ) -> Result<Arc<Entry>, ControlError> {
         let info = self.instance.pipeline.table_info(table);
         if !info.direct_counter {
-            let reason = format!("table `{}` has no direct counter", info.name);
-            return Err(ControlError::Unsupported(reason));
+            return Err(no_direct_counter(info));
         }
         self.entry_or_default(table, key)
     }
@@ -417,8 +431,7 @@ impl Control {
     ) -> Result<Arc<Entry>, ControlError> {
         let info = self.instance.pipeline.table_info(table);
         if info.direct_meter.is_none() {
-            let reason = format!("table `{}` has no direct meter", info.name);
-            return Err(ControlError::Unsupported(reason));
+            return Err(no_direct_meter(info));
         }
         self.entry_or_default(table, key)
     }
@@ -445,7 +458,19 @@ impl Control {
     }
 }
 
-fn beyond(what: &str, name: &str, index: usize, size: usize) -> ControlError {
+pub(super) fn no_default(info: &TableInfo) -> ControlError {
+    ControlError::NotFound(format!("a default action of table `{}`", info.name))
+}
+
+pub(super) fn no_direct_counter(info: &TableInfo) -> ControlError {
+    ControlError::Unsupported(format!("table `{}` has no direct counter", info.name))
+}
+
+pub(super) fn no_direct_meter(info: &TableInfo) -> ControlError {
+    ControlError::Unsupported(format!("table `{}` has no direct meter", info.name))
+}
+
+pub(super) fn beyond(what: &str, name: &str, index: usize, size: usize) -> ControlError {
     ControlError::NotFound(format!(
         "index {index} of {what} `{name}`, which has {size} cells,"
     ))
@@ -459,7 +484,7 @@ pub(super) fn entry_name(info: &TableInfo, key: &EntryKey) -> String {
     )
 }
 
-fn check_meter(config: Option<MeterConfig>) -> Result<(), ControlError> {
+pub(super) fn check_meter(config: Option<MeterConfig>) -> Result<(), ControlError> {
     match config {
         Some(MeterConfig { cir, pir, .. }) if cir > pir => Err(ControlError::InvalidArgument(
             format!("the committed rate {cir} exceeds the peak rate {pir}"),

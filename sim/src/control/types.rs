@@ -203,6 +203,18 @@ pub struct MeterConfig {
     pub pburst: u64,
 }
 
+/// What a configured meter has marked, by colour, since it was configured or cleared. A meter
+/// without a configuration counts nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ColorCounts {
+    /// Within the committed rate.
+    pub green: CounterData,
+    /// Over the committed rate, within the peak rate.
+    pub yellow: CounterData,
+    /// Over the peak rate.
+    pub red: CounterData,
+}
+
 /// One copy of a multicast group or a clone session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Replica {

@@ -365,8 +365,9 @@ impl<'a> Machine<'a> {
                 self.state.counters[array as usize].count(self.get(index), bytes);
             }
             Op::ExecuteMeter { d, array, index } => {
+                let bytes = self.packet.ingress_length;
                 let units = match self.program.meters[array as usize].bytes {
-                    true => self.packet.ingress_length,
+                    true => bytes,
                     false => 1,
                 };
                 let meters = &self.state.meters[array as usize];
@@ -374,7 +375,7 @@ impl<'a> Machine<'a> {
                     .ok()
                     .and_then(|i| meters.get(i))
                 {
-                    let color = meter.execute(self.now, units);
+                    let color = meter.execute(self.now, units, bytes);
                     self.set(d, color);
                 }
             }
@@ -450,7 +451,7 @@ impl<'a> Machine<'a> {
             }
             if let Some(meter) = table.meter {
                 let units = if meter.bytes { bytes } else { 1 };
-                let color = entry.state.meter.execute(self.now, units);
+                let color = entry.state.meter.execute(self.now, units, bytes);
                 self.set(meter.target, color & (u64::MAX >> (64 - meter.width)));
             }
         }

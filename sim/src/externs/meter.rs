@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use crate::control::MeterConfig;
+use crate::control::{ColorCounts, MeterConfig};
 
 /// Colours, as v1model numbers them.
 pub(crate) const GREEN: u64 = 0;
@@ -22,6 +22,7 @@ struct Buckets {
     updated: Option<u64>,
     committed: u128,
     peak: u128,
+    counts: ColorCounts,
 }
 
 /// One meter. Without a configuration everything is green.
@@ -44,25 +45,54 @@ impl Meter {
             updated: None,
             committed: u128::from(config.cburst) * PARTS,
             peak: u128::from(config.pburst) * PARTS,
+            counts: ColorCounts::default(),
         });
         self.configured
             .store(buckets.is_some(), std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// The colour of a packet of so many units (bytes, or 1).
+    /// What was marked since the meter was configured or cleared.
+    pub(crate) fn colors(&self) -> ColorCounts {
+        let buckets = self.buckets.lock();
+        buckets
+            .as_ref()
+            .map(|buckets| buckets.counts)
+            .unwrap_or_default()
+    }
+
+    /// Sets the counts per colour to 0.
+    pub(crate) fn clear_colors(&self) {
+        if let Some(buckets) = self.buckets.lock().as_mut() {
+            buckets.counts = ColorCounts::default();
+        }
+    }
+
+    /// The colour of a packet of so many units (its bytes, or 1) and bytes.
     #[inline]
-    pub(crate) fn execute(&self, now: u64, units: u64) -> u64 {
+    pub(crate) fn execute(&self, now: u64, units: u64, bytes: u64) -> u64 {
         if !self.configured.load(std::sync::atomic::Ordering::Relaxed) {
             return GREEN;
         }
         self.buckets
             .lock()
             .as_mut()
-            .map_or(GREEN, |buckets| buckets.execute(now, units))
+            .map_or(GREEN, |buckets| buckets.mark(now, units, bytes))
     }
 }
 
 impl Buckets {
+    fn mark(&mut self, now: u64, units: u64, bytes: u64) -> u64 {
+        let color = self.execute(now, units);
+        let count = match color {
+            GREEN => &mut self.counts.green,
+            YELLOW => &mut self.counts.yellow,
+            _ => &mut self.counts.red,
+        };
+        count.packets = count.packets.wrapping_add(1);
+        count.bytes = count.bytes.wrapping_add(bytes);
+        color
+    }
+
     fn execute(&mut self, now: u64, units: u64) -> u64 {
         let elapsed = u128::from(now.saturating_sub(self.updated.unwrap_or(now)));
         self.updated = Some(self.updated.map_or(now, |updated| updated.max(now)));
@@ -105,48 +135,66 @@ mod tests {
     #[test]
     fn without_a_configuration_everything_is_green() {
         let meter = Meter::default();
-        assert_eq!(meter.execute(0, u64::MAX), GREEN);
+        assert_eq!(meter.execute(0, u64::MAX, 100), GREEN);
         assert_eq!(meter.config(), None);
     }
 
     #[test]
     fn a_burst_is_green_then_yellow_then_red() {
         let meter = meter(1, 2, 1, 5);
-        let colors: Vec<u64> = (0..7).map(|_| meter.execute(0, 1)).collect();
+        let colors: Vec<u64> = (0..7).map(|_| meter.execute(0, 1, 100)).collect();
         assert_eq!(colors, [GREEN, GREEN, YELLOW, YELLOW, YELLOW, RED, RED]);
     }
 
     #[test]
     fn tokens_come_back_at_the_configured_rates_and_never_exceed_the_burst() {
         let meter = meter(10, 10, 20, 20);
-        assert_eq!(meter.execute(0, 10), GREEN);
-        assert_eq!(meter.execute(0, 10), YELLOW);
-        assert_eq!(meter.execute(0, 1), RED);
+        assert_eq!(meter.execute(0, 10, 100), GREEN);
+        assert_eq!(meter.execute(0, 10, 100), YELLOW);
+        assert_eq!(meter.execute(0, 1, 100), RED);
         // A tenth of a second: one committed token, two of the peak.
-        assert_eq!(meter.execute(SECOND / 10, 1), GREEN);
-        assert_eq!(meter.execute(SECOND / 10, 1), YELLOW);
-        assert_eq!(meter.execute(SECOND / 10, 1), RED);
+        assert_eq!(meter.execute(SECOND / 10, 1, 100), GREEN);
+        assert_eq!(meter.execute(SECOND / 10, 1, 100), YELLOW);
+        assert_eq!(meter.execute(SECOND / 10, 1, 100), RED);
         // An hour fills the buckets and no more.
-        assert_eq!(meter.execute(3600 * SECOND, 11), YELLOW);
-        assert_eq!(meter.execute(3600 * SECOND, 10), RED);
-        assert_eq!(meter.execute(3600 * SECOND, 9), GREEN);
+        assert_eq!(meter.execute(3600 * SECOND, 11, 100), YELLOW);
+        assert_eq!(meter.execute(3600 * SECOND, 10, 100), RED);
+        assert_eq!(meter.execute(3600 * SECOND, 9, 100), GREEN);
     }
 
     #[test]
     fn a_rate_below_one_token_a_packet_is_not_rounded_away() {
         let meter = meter(1, 1, 1, 1);
-        assert_eq!(meter.execute(0, 1), GREEN);
+        assert_eq!(meter.execute(0, 1, 100), GREEN);
         for i in 1..10 {
-            assert_eq!(meter.execute(i * SECOND / 10, 1), RED);
+            assert_eq!(meter.execute(i * SECOND / 10, 1, 100), RED);
         }
-        assert_eq!(meter.execute(SECOND, 1), GREEN);
+        assert_eq!(meter.execute(SECOND, 1, 100), GREEN);
     }
 
     #[test]
     fn a_clock_that_goes_back_takes_nothing_away() {
         let meter = meter(1, 1, 1, 1);
-        assert_eq!(meter.execute(SECOND, 1), GREEN);
-        assert_eq!(meter.execute(0, 1), RED);
-        assert_eq!(meter.execute(2 * SECOND, 1), GREEN);
+        assert_eq!(meter.execute(SECOND, 1, 100), GREEN);
+        assert_eq!(meter.execute(0, 1, 100), RED);
+        assert_eq!(meter.execute(2 * SECOND, 1, 100), GREEN);
+    }
+
+    #[test]
+    fn what_is_marked_is_counted_by_colour() {
+        let meter = meter(1, 1, 1, 2);
+        for bytes in [60, 70, 80, 90] {
+            meter.execute(0, 1, bytes);
+        }
+        let counted = |packets, bytes| crate::control::CounterData { packets, bytes };
+        let colors = ColorCounts {
+            green: counted(1, 60),
+            yellow: counted(1, 70),
+            red: counted(2, 170),
+        };
+        assert_eq!(meter.colors(), colors);
+        meter.clear_colors();
+        assert_eq!(meter.colors(), ColorCounts::default());
+        assert_eq!(meter.execute(0, 1, 50), RED, "the buckets stay as they are");
     }
 }

@@ -9,12 +9,14 @@
 //! update again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use p4runtime::{rpc, v1};
 use prost_types::Any;
 use tonic::Code;
 
 use super::errors::{Outcome, Refusal};
+use super::roles::{Access, RoleConfig};
 
 /// One open `StreamChannel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,12 +27,15 @@ pub(super) type Notification = (StreamId, v1::MasterArbitrationUpdate);
 
 /// Streams that may take part in one role.
 const MAX_STREAMS_PER_ROLE: usize = 64;
+/// Roles that are remembered, each with the highest election id it ever saw.
+const MAX_ROLES: usize = 256;
 
 /// The arbitration of one device.
 #[derive(Debug)]
 pub(super) struct Arbitration {
     device_id: u64,
-    /// By role name. Today there is the default role `""`, with full access.
+    /// By role name. The default role `""` is there from the start, others since a controller
+    /// first asked for them.
     roles: HashMap<String, Role>,
     role_of: HashMap<StreamId, String>,
 }
@@ -39,6 +44,8 @@ pub(super) struct Arbitration {
 struct Role {
     /// `role.config` as the most recent primary gave it.
     config: Option<Any>,
+    /// The same, read.
+    access: Option<Arc<RoleConfig>>,
     /// The highest election id ever received.
     highest: Option<u128>,
     primary: Option<StreamId>,
@@ -61,9 +68,42 @@ impl Arbitration {
         self.roles.contains_key(role)
     }
 
-    /// The primary of the default role.
-    pub(super) fn primary(&self) -> Option<StreamId> {
-        self.roles.get("").and_then(|role| role.primary)
+    /// The primary of each role that has one, with what the role may do.
+    pub(super) fn primaries(&self) -> Vec<(StreamId, Access)> {
+        self.roles
+            .iter()
+            .filter_map(|(name, role)| Some((role.primary?, self.access(name))))
+            .collect()
+    }
+
+    /// What a role may do.
+    pub(super) fn access(&self, name: &str) -> Access {
+        let of_others = || {
+            let others = self.roles.iter().filter(|(other, _)| *other != name);
+            let configs = others.filter_map(|(_, role)| role.access.as_ref());
+            configs
+                .flat_map(|config| config.exclusive_p4_ids.iter().copied())
+                .collect()
+        };
+        Access {
+            role: name.to_owned(),
+            config: self.roles.get(name).and_then(|role| role.access.clone()),
+            of_others: match name {
+                "" => Default::default(),
+                _ => of_others(),
+            },
+        }
+    }
+
+    /// Whether the stream is the primary of its role.
+    pub(super) fn is_primary_stream(&self, stream: StreamId) -> bool {
+        let role = self.role_of.get(&stream).and_then(|r| self.roles.get(r));
+        role.is_some_and(|role| role.primary == Some(stream))
+    }
+
+    /// The role of a stream that took part in an arbitration.
+    pub(super) fn role_of(&self, stream: StreamId) -> Option<&str> {
+        self.role_of.get(&stream).map(String::as_str)
     }
 
     /// Whether any controller of the role is live.
@@ -120,11 +160,15 @@ impl Arbitration {
             )));
         }
         let device_id = self.device_id;
-        let role = self.roles.get_mut(name).ok_or_else(|| {
-            Refusal::invalid(format!(
-                "there is no role \"{name}\"; only the default role exists"
-            ))
-        })?;
+        let config = update.role.as_ref().and_then(|role| role.config.as_ref());
+        let access = config.map(RoleConfig::read).transpose()?.map(Arc::new);
+        if !self.roles.contains_key(name) && self.roles.len() >= MAX_ROLES {
+            return Err(Refusal::new(
+                Code::ResourceExhausted,
+                format!("{MAX_ROLES} roles are known, no more are taken"),
+            ));
+        }
+        let role = self.roles.entry(name.to_owned()).or_default();
         let election_id = update.election_id.as_ref().map(number);
         if let Some(id) = election_id
             && role
@@ -149,7 +193,8 @@ impl Arbitration {
         if election_id.is_some() && election_id >= role.highest {
             role.highest = election_id;
             role.primary = Some(stream);
-            role.config = update.role.as_ref().and_then(|role| role.config.clone());
+            role.config = config.cloned();
+            role.access = access;
             return Ok(role.notify_all(device_id, name));
         }
         if role.primary == Some(stream) {
@@ -301,7 +346,7 @@ mod tests {
             heard(&told),
             [(A, Code::NotFound, 5), (B, Code::NotFound, 5)]
         );
-        assert_eq!(a.primary(), None);
+        assert_eq!(a.primaries().len(), 0);
     }
 
     #[test]
@@ -336,9 +381,5 @@ mod tests {
         };
         let refusal = a.update(A, &other_role).expect_err("another role");
         assert_eq!(refusal.code, Code::FailedPrecondition);
-        assert_eq!(
-            a.update(B, &other_role).expect_err("no role").code,
-            Code::InvalidArgument
-        );
     }
 }

@@ -68,6 +68,20 @@ impl Digests {
             .map(|channel| channel.config)
     }
 
+    /// Goes back to an earlier configuration; `None` is not enabled.
+    pub(super) fn restore(&self, digest: DigestHandle, config: Option<v1::digest_entry::Config>) {
+        let channels = &mut self.state.lock().channels;
+        match (config, channels.get_mut(&digest)) {
+            (Some(config), Some(channel)) => channel.config = config,
+            (Some(config), None) => {
+                channels.insert(digest, DigestChannel::new(config));
+            }
+            (None, _) => {
+                channels.remove(&digest);
+            }
+        }
+    }
+
     /// Handles an acknowledgement.
     pub(super) fn acknowledge(&self, digest: DigestHandle, list_id: u64) {
         if let Some(channel) = self.state.lock().channels.get_mut(&digest) {
@@ -82,11 +96,6 @@ impl Digests {
             .channels
             .values_mut()
             .for_each(DigestChannel::reset);
-    }
-
-    /// Another pipeline runs: nothing is enabled.
-    pub(super) fn pipeline_changed(&self) {
-        self.state.lock().channels.clear();
     }
 
     /// Collects messages from the data plane and sends the lists that are due; gives the time of

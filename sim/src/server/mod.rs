@@ -4,10 +4,10 @@
 //! [`P4RuntimeService`] puts it behind gRPC, over TCP ([`serve_tcp`]) or over a pipe inside the
 //! process ([`connect_in_memory`]).
 //!
-//! What it does not do, and says so with UNIMPLEMENTED: roles other than the default one,
-//! ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC batches, backup replicas, packet counts per meter color,
-//! single rate three color meters, group actions of one-shot action sets. Translated types
-//! (`@p4runtime_translation`) are refused when a pipeline is set.
+//! What it does not do, and says so with UNIMPLEMENTED: DATAPLANE_ATOMIC batches that change meters
+//! or registers, backup replicas, single rate three color meters, group actions of one-shot action
+//! sets. Translated types (`@p4runtime_translation`) are refused when a pipeline is set.
+//! `docs/conformance-p4runtime.md` goes through the specification section by section.
 
 use std::time::Duration;
 
@@ -19,10 +19,13 @@ mod device;
 mod digest;
 mod digests;
 mod errors;
+mod faults;
 mod notes;
+mod pace;
 mod packet_io;
 mod pipeline;
 mod read;
+mod roles;
 mod service;
 mod stream;
 mod write;
@@ -30,6 +33,7 @@ mod write;
 pub use arbitration::StreamId;
 pub use compat::{Compat, CompatError, Profile, ProfileError};
 pub use device::{Device, DeviceConfig, DeviceStats};
+pub use faults::{Fault, FaultError, Left};
 pub use service::{Clock, P4RuntimeService, ServeError, connect_in_memory, serve_tcp};
 pub use stream::ControllerStream;
 

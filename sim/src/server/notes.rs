@@ -11,7 +11,7 @@ use crate::control::{EntryKey, ProfileHandle, TableHandle};
 pub(super) const FIRST_ONE_SHOT_ID: u32 = 0x8000_0000;
 
 /// The notes on one instance of a pipeline.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
     /// `controller_metadata` of entries that have one (deprecated in favour of `metadata`, which
     /// the entry itself keeps).

@@ -11,6 +11,7 @@ use prost::Message;
 use super::agreement::{check_arrays, check_table};
 use super::errors::{Outcome, Refusal};
 use super::packet_io::PacketLayout;
+use super::roles::Annotated;
 use crate::bmv2::Pipeline;
 use crate::control::{
     ActionHandle, CounterHandle, DigestHandle, MeterHandle, ProfileHandle, RegisterHandle,
@@ -33,6 +34,7 @@ pub(super) struct Loaded {
     pub(super) actions: HashMap<ActionHandle, Arc<p4info::Action>>,
     pub(super) packet_in: PacketLayout,
     pub(super) packet_out: PacketLayout,
+    pub(super) roles: Annotated,
 }
 
 /// The objects of one kind: those of P4Info, in its order, with the program's handles.
@@ -164,6 +166,7 @@ impl Loaded {
             actions,
             packet_in: packet(p4info.packet_in())?,
             packet_out: packet(p4info.packet_out())?,
+            roles: Annotated::read(p4info.message()),
             pipeline,
             config,
         };

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use hyper_util::rt::TokioIo;
 use p4runtime::v1;
 use p4runtime::v1::p4_runtime_server::{P4Runtime, P4RuntimeServer};
+use prost::Message;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -26,8 +27,9 @@ use super::stream::ControllerStream;
 
 /// The longest message taken: a pipeline configuration can be long.
 const MAX_MESSAGE: usize = 256 << 20;
-/// Entities in one message of a `Read`'s answer.
-const ENTITIES_PER_RESPONSE: usize = 512;
+/// Bytes of entities in one message of a `Read`'s answer: far below the 4 MiB that gRPC clients
+/// take unless told otherwise. A single entity may be longer.
+const RESPONSE_BYTES: usize = 1 << 20;
 /// Updates of a `Write` from which on it leaves the task's thread.
 const LONG_WRITE: usize = 64;
 /// A controller that does not answer pings for so long is gone, and with it its primacy.
@@ -125,12 +127,7 @@ impl P4Runtime for P4RuntimeService {
         let (entities, status) = self
             .blocking(move |device, now| device.read(now, &request))
             .await??;
-        let mut responses = Vec::with_capacity(entities.len() / ENTITIES_PER_RESPONSE + 2);
-        let mut rest = entities.into_iter().peekable();
-        while rest.peek().is_some() {
-            let entities = rest.by_ref().take(ENTITIES_PER_RESPONSE).collect();
-            responses.push(Ok(v1::ReadResponse { entities }));
-        }
+        let mut responses: Vec<_> = chunks(entities).map(Ok).collect();
         // A stream that ends with an error has sent before what was read without one.
         responses.extend(status.err().map(Err));
         Ok(Response::new(Box::pin(tokio_stream::iter(responses))))
@@ -141,7 +138,7 @@ impl P4Runtime for P4RuntimeService {
         request: Request<v1::SetForwardingPipelineConfigRequest>,
     ) -> Result<Response<v1::SetForwardingPipelineConfigResponse>, Status> {
         let request = request.into_inner();
-        self.blocking(move |device, _| device.set_pipeline(request))
+        self.blocking(move |device, now| device.set_pipeline(now, request))
             .await??;
         Ok(Response::new(v1::SetForwardingPipelineConfigResponse {}))
     }
@@ -197,6 +194,24 @@ impl P4Runtime for P4RuntimeService {
             self.device.capabilities(request.into_inner())?,
         ))
     }
+}
+
+/// The entities in messages of bounded length.
+fn chunks(entities: Vec<v1::Entity>) -> impl Iterator<Item = v1::ReadResponse> {
+    let mut rest = entities.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let first = rest.next()?;
+        let mut bytes = first.encoded_len();
+        let mut entities = vec![first];
+        let mut fits = |next: &v1::Entity| {
+            bytes += next.encoded_len();
+            bytes <= RESPONSE_BYTES
+        };
+        while let Some(next) = rest.next_if(&mut fits) {
+            entities.push(next);
+        }
+        Some(v1::ReadResponse { entities })
+    })
 }
 
 /// The device's messages on a stream. Dropping it closes the stream.

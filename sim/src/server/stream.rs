@@ -1,6 +1,7 @@
 //! One controller's `StreamChannel`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use p4runtime::v1;
@@ -22,15 +23,44 @@ type Item = Result<v1::StreamMessageResponse, Status>;
 #[derive(Debug, Clone)]
 pub(super) struct StreamSender {
     queue: mpsc::Sender<Item>,
+    /// Messages, both ways, after which the stream ends on purpose; shared by the clones.
+    left: Option<Arc<AtomicU64>>,
 }
 
 impl StreamSender {
     /// Sends what must arrive: arbitration. `false` when the controller reads nothing any more.
     pub(super) fn send(&self, update: Update) -> bool {
+        if self.count().is_err() {
+            return false;
+        }
         let message = v1::StreamMessageResponse {
             update: Some(update),
         };
         self.queue.try_send(Ok(message)).is_ok()
+    }
+
+    /// Counts a message from the controller.
+    ///
+    /// # Errors
+    /// The stream has ended on purpose.
+    pub(super) fn received(&self) -> Result<(), Status> {
+        self.count()
+    }
+
+    fn count(&self) -> Result<(), Status> {
+        let Some(left) = &self.left else {
+            return Ok(());
+        };
+        let less = |left: u64| left.checked_sub(1);
+        if left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+        {
+            return Ok(());
+        }
+        let status = Status::unavailable("fault on purpose: the stream ends");
+        self.end(status.clone());
+        Err(status)
     }
 
     /// Sends what may be lost: packets, digests, notifications, errors. `false` when it was.
@@ -56,7 +86,9 @@ pub struct ControllerStream {
 impl ControllerStream {
     pub(super) fn new(device: &Arc<Device>) -> Self {
         let (queue, responses) = mpsc::channel(QUEUE);
-        let id = device.add_stream(StreamSender { queue });
+        let left = device.stream_messages();
+        let left = left.map(|messages| Arc::new(AtomicU64::new(messages)));
+        let id = device.add_stream(StreamSender { queue, left });
         ControllerStream {
             device: Arc::clone(device),
             id,

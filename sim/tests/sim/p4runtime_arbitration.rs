@@ -127,23 +127,6 @@ fn another_device_is_not_found_and_named() {
 }
 
 #[test]
-fn roles_other_than_the_default_are_refused() {
-    let (fixture, _primary) = Fixture::ready();
-    let request = v1::WriteRequest {
-        device_id: 1,
-        role: "observer".into(),
-        election_id: Some(1.into()),
-        ..Default::default()
-    };
-    let status = fixture
-        .runtime
-        .device()
-        .write(fixture.now, &request)
-        .expect_err("no role");
-    assert_eq!(status.code(), Code::NotFound);
-}
-
-#[test]
 fn like_bmv2_device_0_is_the_device_and_nobody_connected_may_write() {
     let (fixture, stream) = Fixture::ready_as(Compat::Bmv2);
     let request = v1::WriteRequest {

@@ -110,15 +110,16 @@ impl Fixture {
         action: v1::set_forwarding_pipeline_config_request::Action,
         config: Option<v1::ForwardingPipelineConfig>,
     ) -> Result<(), Status> {
-        self.runtime
-            .device()
-            .set_pipeline(v1::SetForwardingPipelineConfigRequest {
+        self.runtime.device().set_pipeline(
+            self.now,
+            v1::SetForwardingPipelineConfigRequest {
                 device_id: 1,
                 election_id: Some(1.into()),
                 action: action.into(),
                 config,
                 ..Default::default()
-            })
+            },
+        )
     }
 
     pub(crate) fn write_as(
@@ -136,6 +137,64 @@ impl Fixture {
             .device()
             .write(self.now, &request)
             .map_err(WriteError::from)
+    }
+
+    /// Writes all of the updates or none.
+    pub(crate) fn write_atomically(
+        &self,
+        atomicity: v1::write_request::Atomicity,
+        updates: Vec<v1::Update>,
+    ) -> Result<(), WriteError> {
+        let request = v1::WriteRequest {
+            device_id: 1,
+            election_id: Some(1.into()),
+            updates,
+            atomicity: atomicity.into(),
+            ..Default::default()
+        };
+        let device = self.runtime.device();
+        device.write(self.now, &request).map_err(WriteError::from)
+    }
+
+    /// Everything that can be read, for comparison.
+    pub(crate) fn everything(&self) -> Vec<v1::Entity> {
+        use v1::packet_replication_engine_entry::Type;
+        let replication = |kind| {
+            Kind::PacketReplicationEngineEntry(v1::PacketReplicationEngineEntry {
+                r#type: Some(kind),
+            })
+        };
+        let entries = |is_default_action| {
+            Kind::TableEntry(v1::TableEntry {
+                is_default_action,
+                meter_config: Some(Default::default()),
+                counter_data: Some(Default::default()),
+                ..Default::default()
+            })
+        };
+        let kinds = [
+            entries(false),
+            entries(true),
+            Kind::ActionProfileMember(Default::default()),
+            Kind::ActionProfileGroup(Default::default()),
+            replication(Type::MulticastGroupEntry(Default::default())),
+            replication(Type::CloneSessionEntry(Default::default())),
+            Kind::CounterEntry(Default::default()),
+            Kind::MeterEntry(Default::default()),
+            Kind::RegisterEntry(Default::default()),
+            Kind::ValueSetEntry(Default::default()),
+            Kind::DigestEntry(Default::default()),
+        ];
+        let request = v1::ReadRequest {
+            device_id: 1,
+            entities: kinds.map(|kind| v1::Entity { entity: Some(kind) }).into(),
+            ..Default::default()
+        };
+        let device = self.runtime.device();
+        let (mut found, status) = device.read(self.now, &request).expect("a read at all");
+        status.expect("readable");
+        found.sort_by_key(|entity| format!("{entity:?}"));
+        found
     }
 
     pub(crate) fn write(&self, updates: Vec<v1::Update>) -> Result<(), WriteError> {

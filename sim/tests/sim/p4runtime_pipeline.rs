@@ -1,6 +1,6 @@
 //! Setting and reading the forwarding pipeline configuration.
 
-use crate::p4runtime_fixture::{Fixture, config};
+use crate::p4runtime_fixture::{Fixture, config, frame};
 use p4runtime::v1;
 use p4runtime::v1::Update;
 use p4runtime::v1::get_forwarding_pipeline_config_request::ResponseType;
@@ -166,4 +166,137 @@ fn capabilities_tell_the_version() {
         .capabilities(v1::CapabilitiesRequest { device_id: 3 })
         .expect_err("other");
     assert_eq!(status.code(), Code::NotFound);
+}
+
+#[test]
+fn between_save_and_commit_writes_and_reads_are_about_the_saved_config() {
+    let (mut fixture, _stream) = Fixture::ready();
+    fixture.must([Update::insert(fixture.dmac(1, 1))]);
+    fixture
+        .configure(Action::VerifyAndSave, Some(config()))
+        .expect("good");
+    assert_eq!(
+        fixture.code(Update::delete(fixture.dmac(1, 1))),
+        Code::NotFound,
+        "the saved config has no entries yet"
+    );
+    fixture.must([Update::insert(fixture.dmac(1, 2))]);
+    fixture.inject(3, &frame(1, 9));
+    assert_eq!(fixture.left(), [(1, frame(1, 9))], "packets see the old");
+    fixture.configure(Action::Commit, None).expect("saved");
+    fixture.inject(3, &frame(1, 9));
+    assert_eq!(fixture.left(), [(2, frame(1, 9))], "and now the new");
+}
+
+/// `everything.p4` with another size of its table `dmac`: another program.
+fn resized(size: u64) -> v1::ForwardingPipelineConfig {
+    let mut config = config();
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&config.p4_device_config).expect("JSON");
+    let tables = json["pipelines"][0]["tables"]
+        .as_array_mut()
+        .expect("tables");
+    let dmac = tables.iter_mut().find(|t| t["name"] == "MyIngress.dmac");
+    dmac.expect("dmac")["max_size"] = size.into();
+    config.p4_device_config = json.to_string().into_bytes();
+    let tables = &mut config.p4info.as_mut().expect("set").tables;
+    let is_dmac = |t: &&mut p4runtime::config::Table| {
+        t.preamble
+            .as_ref()
+            .is_some_and(|p| p.name == "MyIngress.dmac")
+    };
+    tables.iter_mut().find(is_dmac).expect("dmac").size = size as i64;
+    config
+}
+
+#[test]
+fn reconcile_moves_all_state_into_another_program() {
+    let (mut fixture, _stream) = Fixture::ready();
+    fixture.must(everywhere(&fixture));
+    fixture.inject(3, &frame(1, 9));
+    assert_eq!(fixture.left(), [(1, frame(1, 9))]);
+    let before = fixture.everything();
+    let counted = before
+        .iter()
+        .any(|e| format!("{e:?}").contains("packet_count: 1"));
+    assert!(counted, "counts are among the state");
+    fixture
+        .configure(Action::ReconcileAndCommit, Some(resized(16)))
+        .expect("there is room");
+    assert_eq!(fixture.everything(), before);
+    fixture.inject(3, &frame(1, 9));
+    assert_eq!(fixture.left(), [(1, frame(1, 9))]);
+    for mac in 2..=16 {
+        fixture.must([Update::insert(fixture.dmac(mac, 1))]);
+    }
+}
+
+#[test]
+fn a_program_without_room_for_the_state_is_refused_and_the_old_one_stays() {
+    let (fixture, _stream) = Fixture::ready();
+    fixture.must((1..=3).map(|mac| Update::insert(fixture.dmac(mac, 1))));
+    let before = fixture.everything();
+    let status = fixture
+        .configure(Action::ReconcileAndCommit, Some(resized(2)))
+        .expect_err("no room");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("dmac"), "{}", status.message());
+    assert_eq!(fixture.everything(), before);
+    assert_eq!(get(&fixture, ResponseType::All), Some(config()));
+}
+
+/// State of every kind.
+fn everywhere(fixture: &Fixture) -> Vec<Update> {
+    let p4info = &fixture.p4info;
+    let replicas = vec![v1::Replica {
+        instance: 7,
+        port_kind: Some(v1::replica::PortKind::Port(vec![2])),
+        ..Default::default()
+    }];
+    let register = v1::RegisterEntry {
+        register_id: p4info.register("scratch").expect("there").id,
+        index: Some(v1::Index { index: 3 }),
+        data: Some(v1::P4Data {
+            data: Some(v1::p4_data::Data::Bitstring(vec![9])),
+        }),
+    };
+    let meter = v1::MeterEntry {
+        meter_id: p4info.meter("port_meter").expect("there").id,
+        index: Some(v1::Index { index: 2 }),
+        config: Some(v1::MeterConfig {
+            cir: 1,
+            cburst: 2,
+            pir: 3,
+            pburst: 4,
+            eburst: 0,
+        }),
+        counter_data: None,
+    };
+    let digest = v1::DigestEntry {
+        digest_id: p4info.digest("learn_t").expect("there").id,
+        config: Some(v1::digest_entry::Config {
+            max_timeout_ns: 1,
+            max_list_size: 2,
+            ack_timeout_ns: 3,
+        }),
+    };
+    vec![
+        Update::insert(v1::TableEntry {
+            metadata: b"mine".to_vec(),
+            ..fixture.dmac(1, 1)
+        }),
+        Update::insert(v1::MulticastGroupEntry {
+            multicast_group_id: 5,
+            replicas: replicas.clone(),
+            metadata: b"ours".to_vec(),
+        }),
+        Update::insert(v1::CloneSessionEntry {
+            session_id: 6,
+            replicas,
+            ..Default::default()
+        }),
+        Update::modify(register),
+        Update::modify(meter),
+        Update::insert(digest),
+    ]
 }

@@ -356,3 +356,51 @@ fn one_bad_request_of_several_does_not_hide_the_others() {
         other => panic!("no details: {other:?}"),
     }
 }
+
+#[test]
+fn a_meter_counts_what_it_marks_by_colour_until_it_is_cleared() {
+    let (mut fixture, _stream) = Fixture::ready();
+    let meter = |config, counter_data| v1::MeterEntry {
+        meter_id: fixture.p4info.meter("port_meter").expect("there").id,
+        index: Some(v1::Index { index: 0 }),
+        config,
+        counter_data,
+    };
+    // Bytes: the first frame of 60 is green, the second yellow, the third red.
+    let config = v1::MeterConfig {
+        cir: 1,
+        cburst: 60,
+        pir: 1,
+        pburst: 120,
+        eburst: 0,
+    };
+    let (set, asked) = (
+        meter(Some(config), None),
+        meter(None, Some(Default::default())),
+    );
+    let clear = meter(Some(config), Some(Default::default()));
+    let one = v1::CounterData {
+        byte_count: 60,
+        packet_count: 1,
+    };
+    let counted = |count| {
+        meter(
+            Some(config),
+            Some(v1::MeterCounterData {
+                green: Some(count),
+                yellow: Some(count),
+                red: Some(count),
+            }),
+        )
+    };
+    let (ones, zeros) = (counted(one), counted(v1::CounterData::default()));
+    fixture.must([Update::modify(set)]);
+    for _ in 0..3 {
+        fixture.inject(2, &frame(1, 9));
+    }
+    assert_eq!(fixture.read(asked), [Kind::MeterEntry(ones)]);
+    assert_eq!(fixture.read(set), [Kind::MeterEntry(set)]);
+    assert_eq!(fixture.code(Update::modify(ones)), Code::InvalidArgument);
+    fixture.must([Update::modify(clear)]);
+    assert_eq!(fixture.read(asked), [Kind::MeterEntry(zeros)]);
+}

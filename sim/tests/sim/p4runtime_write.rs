@@ -106,28 +106,6 @@ fn each_update_of_a_batch_has_its_own_outcome() {
 }
 
 #[test]
-fn atomic_batches_are_unimplemented_and_change_nothing() {
-    let (fixture, _stream) = Fixture::ready();
-    let request = v1::WriteRequest {
-        device_id: 1,
-        election_id: Some(1.into()),
-        updates: vec![Update::insert(fixture.dmac(1, 1))],
-        atomicity: v1::write_request::Atomicity::RollbackOnError.into(),
-        ..Default::default()
-    };
-    let status = fixture
-        .runtime
-        .device()
-        .write(fixture.now, &request)
-        .expect_err("optional");
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(
-        fixture.code(Update::delete(fixture.dmac(1, 1))),
-        Code::NotFound
-    );
-}
-
-#[test]
 fn values_may_be_longer_than_canonical_and_not_larger_than_their_field() {
     let (fixture, _stream) = Fixture::ready();
     let with_value = |value: &[u8]| {

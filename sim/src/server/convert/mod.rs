@@ -10,7 +10,7 @@ use p4runtime::bytes;
 use p4runtime::p4info;
 use p4runtime::v1;
 
-use crate::control::{ActionCall, CounterData, MeterConfig, TableHandle};
+use crate::control::{ActionCall, ColorCounts, CounterData, MeterConfig, TableHandle};
 use crate::server::errors::{Outcome, Refusal};
 use crate::server::pipeline::Loaded;
 
@@ -128,6 +128,15 @@ pub(super) fn counter_to_wire(data: CounterData) -> v1::CounterData {
     v1::CounterData {
         byte_count: i64::try_from(data.bytes).unwrap_or(i64::MAX),
         packet_count: i64::try_from(data.packets).unwrap_or(i64::MAX),
+    }
+}
+
+/// What a meter has marked, in P4Runtime's form.
+pub(super) fn colors_to_wire(colors: ColorCounts) -> v1::MeterCounterData {
+    v1::MeterCounterData {
+        green: Some(counter_to_wire(colors.green)),
+        yellow: Some(counter_to_wire(colors.yellow)),
+        red: Some(counter_to_wire(colors.red)),
     }
 }
 

@@ -22,9 +22,14 @@ impl Device {
         id
     }
 
+    /// Messages that a new stream carries before it ends on purpose.
+    pub(in crate::server) fn stream_messages(&self) -> Option<u64> {
+        self.faults.lock().stream_messages()
+    }
+
     pub(in crate::server) fn close_stream(&self, stream: StreamId) {
         let mut sessions = self.sessions.lock();
-        let was_primary = sessions.arbitration.primary() == Some(stream);
+        let was_primary = sessions.arbitration.is_primary_stream(stream);
         let notifications = sessions.arbitration.close(stream);
         sessions.streams.remove(&stream);
         self.after_arbitration(&sessions, notifications, was_primary);
@@ -51,6 +56,9 @@ impl Device {
         stream: StreamId,
         message: v1::StreamMessageRequest,
     ) -> Result<(), Status> {
+        if let Some(sender) = self.sessions.lock().streams.get(&stream) {
+            sender.received()?;
+        }
         let result = match message.update {
             Some(Request::Arbitration(update)) => return self.arbitrate(stream, update),
             Some(Request::Packet(packet)) => self.packet_out(stream, &packet).map_err(|refusal| {
@@ -95,11 +103,15 @@ impl Device {
             update.device_id = self.config.device_id;
         }
         let mut sessions = self.sessions.lock();
-        let before = sessions.arbitration.primary();
+        let before = sessions.arbitration.is_primary_stream(stream);
         match sessions.arbitration.update(stream, &update) {
             Ok(notifications) => {
-                let changed = sessions.arbitration.primary() != before;
-                self.after_arbitration(&sessions, notifications, changed);
+                let after = sessions.arbitration.is_primary_stream(stream);
+                if before && after {
+                    // Its role's config may be another.
+                    self.refresh_packet_path(&sessions, &self.forwarding.read());
+                }
+                self.after_arbitration(&sessions, notifications, before != after);
                 Ok(())
             }
             Err(refusal) => {
@@ -119,8 +131,11 @@ impl Device {
         primary_changed: bool,
     ) {
         if primary_changed {
-            self.digests.primary_changed();
-            self.refresh_packet_path(sessions, &self.forwarding.read());
+            let forwarding = self.forwarding.read();
+            if let Some(running) = &forwarding.running {
+                running.digests.primary_changed();
+            }
+            self.refresh_packet_path(sessions, &forwarding);
         }
         for (stream, notification) in notifications {
             if let Some(sender) = sessions.streams.get(&stream)
@@ -136,15 +151,25 @@ impl Device {
     }
 
     fn digest_ack(&self, stream: StreamId, ack: v1::DigestListAck) -> Outcome {
-        if self.sessions.lock().arbitration.primary() != Some(stream) {
-            return Err(Refusal::denied(
-                "only the primary controller acknowledges digests",
-            ));
-        }
+        let access = {
+            let sessions = self.sessions.lock();
+            let arbitration = &sessions.arbitration;
+            let role = arbitration.role_of(stream);
+            let role = role.filter(|_| arbitration.is_primary_stream(stream));
+            role.map(|role| arbitration.access(role))
+        };
+        let access = access
+            .ok_or_else(|| Refusal::denied("only the primary controller acknowledges digests"))?;
         let forwarding = self.forwarding.read();
-        let running = ready(forwarding.running.as_ref(), None)?;
+        let running = ready(forwarding.running.as_ref())?;
         let (_, handle) = running.loaded.digests.get(ack.digest_id)?;
-        self.digests.acknowledge(handle, ack.list_id);
+        if !access.object(&running.loaded.roles, ack.digest_id) {
+            return Err(Refusal::denied(format!(
+                "the digest is not within the scope of the role \"{}\"",
+                access.role
+            )));
+        }
+        running.digests.acknowledge(handle, ack.list_id);
         Ok(())
     }
 }

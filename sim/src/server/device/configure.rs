@@ -1,6 +1,7 @@
 //! Setting and reading the forwarding pipeline configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use p4runtime::v1;
 use tonic::Status;
@@ -16,12 +17,20 @@ impl Device {
     /// NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, as the specification says.
     pub fn set_pipeline(
         &self,
+        now: Duration,
         request: v1::SetForwardingPipelineConfigRequest,
     ) -> Result<(), Status> {
         use v1::set_forwarding_pipeline_config_request::Action;
         self.check_device(request.device_id)?;
         let check_writer = |sessions: &Sessions| {
-            self.check_writer(sessions, &request.role, request.election_id.as_ref())
+            self.check_writer(sessions, &request.role, request.election_id.as_ref())?;
+            match sessions.arbitration.access(&request.role).pipeline() {
+                true => Ok(()),
+                false => Err(Refusal::denied(format!(
+                    "the role \"{}\" may not set the forwarding pipeline",
+                    request.role
+                ))),
+            }
         };
         check_writer(&self.sessions.lock())?;
         let action = request.action();
@@ -50,13 +59,19 @@ impl Device {
         check_writer(&sessions)?;
         let mut forwarding = self.forwarding.write();
         match (action, verified) {
-            (Action::VerifyAndSave, loaded) => forwarding.saved = loaded,
-            (Action::ReconcileAndCommit, Some(loaded)) => {
-                self.reconcile(&mut forwarding, loaded)?;
+            (Action::VerifyAndSave, Some(loaded)) => {
+                forwarding.saved = Some(self.prepare(loaded));
             }
-            (_, Some(loaded)) => self.commit(&mut forwarding, loaded),
+            (Action::ReconcileAndCommit, Some(loaded)) => {
+                let next = self.reconcile(now, &mut forwarding, loaded)?;
+                self.commit(&mut forwarding, next);
+            }
+            (_, Some(loaded)) => {
+                let next = self.prepare(loaded);
+                self.commit(&mut forwarding, next);
+            }
             (_, None) => match forwarding.saved.take() {
-                Some(loaded) => self.commit(&mut forwarding, loaded),
+                Some(saved) => self.commit(&mut forwarding, saved),
                 None => {
                     return Err(Refusal::not_found("no config was saved (VERIFY_AND_SAVE)").into());
                 }
@@ -68,38 +83,64 @@ impl Device {
         Ok(())
     }
 
-    fn commit(&self, forwarding: &mut Forwarding, loaded: Loaded) {
-        let control = self.switch.load(Arc::clone(&loaded.pipeline));
-        self.digests.pipeline_changed();
+    /// An instance of a pipeline that no packet sees yet.
+    pub(super) fn prepare(&self, loaded: Loaded) -> Running {
+        let control = self.switch.prepare(Arc::clone(&loaded.pipeline));
+        Running {
+            loaded: Arc::new(loaded),
+            control,
+            notes: Default::default(),
+            digests: Default::default(),
+        }
+    }
+
+    /// A fresh instance of the same pipeline, at work.
+    pub(super) fn again(&self, loaded: &Arc<Loaded>) -> Running {
+        let running = Running {
+            loaded: Arc::clone(loaded),
+            control: self.switch.prepare(Arc::clone(&loaded.pipeline)),
+            notes: Default::default(),
+            digests: Default::default(),
+        };
+        self.switch.install(&running.control);
+        running
+    }
+
+    /// From now on packets see this instance.
+    fn commit(&self, forwarding: &mut Forwarding, next: Running) {
+        self.switch.install(&next.control);
         *forwarding = Forwarding {
-            running: Some(Running {
-                loaded: Arc::new(loaded),
-                control,
-            }),
-            ..Forwarding::default()
+            running: Some(next),
+            saved: None,
         };
     }
 
-    /// Keeps the forwarding state where that is possible: under the same program.
-    fn reconcile(&self, forwarding: &mut Forwarding, loaded: Loaded) -> Outcome {
-        match &mut forwarding.running {
-            None => self.commit(forwarding, loaded),
-            Some(running)
-                if running.loaded.config.p4_device_config == loaded.config.p4_device_config
-                    && running.loaded.config.p4info == loaded.config.p4info =>
-            {
-                // Handles of one JSON are the same in each pipeline loaded from it.
-                running.loaded = Arc::new(loaded);
-                forwarding.saved = None;
-            }
-            Some(_) => {
-                return Err(Refusal::invalid(
-                    "the forwarding state cannot be kept under another program: use \
-                     VERIFY_AND_COMMIT",
-                ));
+    /// The running instance's forwarding state under another config.
+    fn reconcile(
+        &self,
+        now: Duration,
+        forwarding: &mut Forwarding,
+        loaded: Loaded,
+    ) -> Outcome<Running> {
+        let Some(mut running) = forwarding.running.take() else {
+            return Ok(self.prepare(loaded));
+        };
+        let same = running.loaded.config.p4_device_config == loaded.config.p4_device_config
+            && running.loaded.config.p4info == loaded.config.p4info;
+        if same {
+            // Handles of one JSON are the same in each pipeline loaded from it.
+            running.loaded = Arc::new(loaded);
+            return Ok(running);
+        }
+        let mut next = self.prepare(loaded);
+        let kept = self.keep_state(now, &running, &mut next);
+        match kept {
+            Ok(()) => Ok(next),
+            Err(refusal) => {
+                forwarding.running = Some(running);
+                Err(refusal)
             }
         }
-        Ok(())
     }
 
     /// `GetForwardingPipelineConfig`.

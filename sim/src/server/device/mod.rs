@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use p4runtime::v1;
+use p4runtime::v1::write_request::Atomicity;
 use parking_lot::{Mutex, RwLock};
 use tonic::{Code, Status};
 
@@ -17,17 +18,20 @@ use crate::ports::MemLink;
 use crate::server::arbitration::{Arbitration, StreamId};
 use crate::server::digests::Digests;
 use crate::server::errors::{Outcome, Refusal, batch_status};
+use crate::server::faults::{Fault, Faults};
 use crate::server::notes::Notes;
+use crate::server::pace::Pace;
 use crate::server::pipeline::Loaded;
 use crate::server::read::Reader;
 use crate::server::stream::{ControllerStream, StreamSender};
-use crate::server::write::Batch;
+use crate::server::write::{Batch, Target};
 use crate::server::{API_VERSION, Compat};
 
 mod channel;
 mod configure;
 mod notify;
 mod packets;
+mod reconcile;
 
 use packets::PacketPath;
 
@@ -45,6 +49,8 @@ pub struct DeviceConfig {
     /// notifications. Zero in virtual time;
     /// [`Runtime::start`](crate::runtime::Runtime::start) takes the system's clock then.
     pub epoch: Duration,
+    /// What goes wrong on purpose.
+    pub faults: Vec<Fault>,
 }
 
 impl Default for DeviceConfig {
@@ -53,6 +59,7 @@ impl Default for DeviceConfig {
             device_id: 1,
             compat: Compat::Spec,
             epoch: Duration::ZERO,
+            faults: Vec::new(),
         }
     }
 }
@@ -82,7 +89,8 @@ pub struct Device {
     /// Held for the whole of a `Write`, so that a new primary never overtakes the old one's.
     sessions: Mutex<Sessions>,
     forwarding: RwLock<Forwarding>,
-    digests: Digests,
+    pace: Option<Mutex<Pace>>,
+    faults: Mutex<Faults>,
     last_idle_scan: Mutex<Duration>,
     packet_path: ArcSwapOption<PacketPath>,
     counters: Counters,
@@ -95,17 +103,38 @@ struct Sessions {
     last_stream: u64,
 }
 
-#[derive(Default)]
-struct Forwarding {
-    running: Option<Running>,
-    /// VERIFY_AND_SAVE came, COMMIT did not yet.
-    saved: Option<Loaded>,
-    notes: Notes,
+impl Sessions {
+    /// Nobody has ever asked to be primary.
+    fn forget(&mut self, device_id: u64) {
+        self.arbitration = Arbitration::new(device_id);
+    }
 }
 
+#[derive(Default)]
+struct Forwarding {
+    /// What packets see.
+    running: Option<Running>,
+    /// VERIFY_AND_SAVE came, COMMIT did not yet: what reads and writes are about meanwhile.
+    saved: Option<Running>,
+}
+
+impl Forwarding {
+    /// The instance that reads and writes are about.
+    fn current(&self) -> Option<&Running> {
+        self.saved.as_ref().or(self.running.as_ref())
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Running> {
+        self.saved.as_mut().or(self.running.as_mut())
+    }
+}
+
+/// An instance of a pipeline, whether packets see it or not.
 struct Running {
     loaded: Arc<Loaded>,
     control: Control,
+    notes: Notes,
+    digests: Arc<Digests>,
 }
 
 #[derive(Default)]
@@ -128,6 +157,8 @@ impl Device {
     /// A device around `switch`; `cpu` is the far end of the switch's CPU port.
     pub fn new(config: DeviceConfig, switch: Arc<Switch>, cpu: MemLink) -> Arc<Self> {
         let arbitration = Arbitration::new(config.device_id);
+        let faults = Mutex::new(Faults::new(config.faults.clone()));
+        let pace = switch.limits().updates_per_second;
         Arc::new(Device {
             config,
             switch,
@@ -139,7 +170,8 @@ impl Device {
                 last_stream: 0,
             }),
             forwarding: RwLock::default(),
-            digests: Digests::default(),
+            pace: pace.map(|per_second| Mutex::new(Pace::new(per_second))),
+            faults,
             last_idle_scan: Mutex::default(),
             packet_path: ArcSwapOption::empty(),
             counters: Counters::default(),
@@ -216,30 +248,31 @@ impl Device {
         self.check_device(request.device_id)?;
         let sessions = self.sessions.lock();
         self.check_writer(&sessions, &request.role, request.election_id.as_ref())?;
-        if request.atomicity() != v1::write_request::Atomicity::ContinueOnError {
-            return Err(Refusal::unimplemented("atomicity other than CONTINUE_ON_ERROR").into());
-        }
+        let Ok(atomicity) = Atomicity::try_from(request.atomicity) else {
+            let message = format!("there is no atomicity {}", request.atomicity);
+            return Err(Refusal::invalid(message).into());
+        };
         if request.updates.len() > MAX_UPDATES {
             let message = format!("a batch has at most {MAX_UPDATES} updates");
             return Err(Refusal::new(Code::ResourceExhausted, message).into());
         }
         let mut forwarding = self.forwarding.write();
-        let Forwarding {
-            running,
-            saved,
-            notes,
-        } = &mut *forwarding;
-        let Running { loaded, control } = ready(running.as_ref(), saved.as_ref())?;
-        let outcomes = Batch::new(
-            loaded,
-            control,
-            notes,
-            &self.digests,
-            self.config.compat,
-            now,
-        )
-        .run(&request.updates);
+        let running = forwarding.current_mut().ok_or_else(no_pipeline)?;
+        let target = Target {
+            loaded: &running.loaded,
+            control: &running.control,
+            notes: &mut running.notes,
+            digests: &running.digests,
+            compat: self.config.compat,
+        };
+        let access = sessions.arbitration.access(&request.role);
+        let admit = || self.admit(now);
+        let outcomes = Batch::new(target, access, now).run(&request.updates, atomicity, admit)?;
         drop((forwarding, sessions));
+        if let Some(left) = self.faults.lock().after_write() {
+            self.restart(left);
+            return Err(Status::unavailable("the switch restarts"));
+        }
         let of_digest = |update: &v1::Update| {
             let entity = update
                 .entity
@@ -263,17 +296,20 @@ impl Device {
         request: &v1::ReadRequest,
     ) -> Result<(Vec<v1::Entity>, Result<(), Status>), Status> {
         self.check_device(request.device_id)?;
-        if !self.sessions.lock().arbitration.has_role(&request.role) {
-            return Err(no_role(&request.role).into());
-        }
+        let access = {
+            let sessions = self.sessions.lock();
+            self.check_role(&sessions, &request.role)?;
+            sessions.arbitration.access(&request.role)
+        };
         let forwarding = self.forwarding.read();
-        let running = ready(forwarding.running.as_ref(), forwarding.saved.as_ref())?;
+        let running = ready(forwarding.current())?;
         let mut reader = Reader {
             loaded: &running.loaded,
             control: &running.control,
-            notes: &forwarding.notes,
-            digests: &self.digests,
+            notes: &running.notes,
+            digests: &running.digests,
             compat: self.config.compat,
+            access,
             now,
             found: Vec::new(),
         };
@@ -308,9 +344,7 @@ impl Device {
         role: &str,
         election_id: Option<&v1::Uint128>,
     ) -> Outcome {
-        if !sessions.arbitration.has_role(role) {
-            return Err(no_role(role));
-        }
+        self.check_role(sessions, role)?;
         // BMv2: while no controller is connected, whoever names no election id may write.
         let unattended = self.config.compat == Compat::Bmv2
             && !sessions.arbitration.is_attended(role)
@@ -322,26 +356,44 @@ impl Device {
             "the election id is not that of the primary controller",
         ))
     }
-}
 
-fn no_role(role: &str) -> Refusal {
-    Refusal::not_found(format!(
-        "there is no role \"{role}\"; only the default role exists"
-    ))
+    /// A role is one of the device's when a controller has asked for it, or P4Info names it.
+    fn check_role(&self, sessions: &Sessions, role: &str) -> Outcome {
+        let named = || {
+            let forwarding = self.forwarding.read();
+            forwarding
+                .current()
+                .is_some_and(|running| running.loaded.roles.names(role))
+        };
+        if sessions.arbitration.has_role(role) || named() {
+            return Ok(());
+        }
+        Err(Refusal::not_found(format!(
+            "there is no role \"{role}\": no controller has asked for it, and P4Info does not \
+             name it"
+        )))
+    }
+
+    /// Whether an update may come now.
+    fn admit(&self, now: Duration) -> Outcome {
+        if let Some(pace) = &self.pace {
+            pace.lock().admit(now)?;
+        }
+        match self.config.faults.is_empty() {
+            true => Ok(()),
+            false => self.faults.lock().admit(),
+        }
+    }
 }
 
 /// The pipeline that reads and writes are about.
-fn ready<'a>(running: Option<&'a Running>, saved: Option<&Loaded>) -> Outcome<&'a Running> {
-    if saved.is_some() {
-        return Err(Refusal::new(
-            Code::FailedPrecondition,
-            "a saved pipeline config waits for COMMIT",
-        ));
-    }
-    running.ok_or_else(|| {
-        Refusal::new(
-            Code::FailedPrecondition,
-            "no forwarding pipeline config was set: send SetForwardingPipelineConfig first",
-        )
-    })
+fn ready(running: Option<&Running>) -> Outcome<&Running> {
+    running.ok_or_else(no_pipeline)
+}
+
+fn no_pipeline() -> Refusal {
+    Refusal::new(
+        Code::FailedPrecondition,
+        "no forwarding pipeline config was set: send SetForwardingPipelineConfig first",
+    )
 }

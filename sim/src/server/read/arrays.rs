@@ -9,7 +9,9 @@ use p4runtime::v1::field_match::{Exact, FieldMatchType};
 
 use super::Reader;
 use crate::server::Compat;
-use crate::server::convert::{canonical, counter_to_wire, index_from_wire, meter_to_wire};
+use crate::server::convert::{
+    canonical, colors_to_wire, counter_to_wire, index_from_wire, meter_to_wire,
+};
 use crate::server::errors::{Outcome, Refusal};
 
 impl Reader<'_> {
@@ -31,22 +33,21 @@ impl Reader<'_> {
     }
 
     pub(super) fn meters(&mut self, filter: &v1::MeterEntry) -> Outcome {
-        if filter.counter_data.is_some() {
-            return Err(Refusal::unimplemented(
-                "meters do not count packets per color",
-            ));
-        }
         for (meter, handle) in self.loaded.meters.select(filter.meter_id)? {
             let size = self.loaded.pipeline.meter_info(handle).size;
             for index in cells(filter.meter_id, filter.index.as_ref(), size)? {
                 let config = self.control.meter(handle, index)?;
+                let counter_data = match filter.counter_data {
+                    Some(_) => Some(colors_to_wire(self.control.meter_colors(handle, index)?)),
+                    None => None,
+                };
                 self.give(v1::MeterEntry {
                     meter_id: meter.id,
                     index: Some(v1::Index {
                         index: index as i64,
                     }),
                     config: config.map(meter_to_wire),
-                    counter_data: None,
+                    counter_data,
                 });
             }
         }

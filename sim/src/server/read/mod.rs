@@ -10,6 +10,7 @@ use super::digests::Digests;
 use super::errors::{Outcome, Refusal};
 use super::notes::Notes;
 use super::pipeline::Loaded;
+use super::roles::Access;
 use crate::control::Control;
 
 mod arrays;
@@ -26,6 +27,8 @@ pub(super) struct Reader<'a> {
     pub(super) notes: &'a Notes,
     pub(super) digests: &'a Digests,
     pub(super) compat: Compat,
+    /// Only what is within this is given.
+    pub(super) access: Access,
     pub(super) now: Duration,
     /// The entities found.
     pub(super) found: Vec<v1::Entity>,
@@ -59,20 +62,20 @@ impl Reader<'_> {
     }
 
     fn give(&mut self, entity: impl Into<v1::Entity>) {
-        self.found.push(entity.into());
+        let entity = entity.into();
+        let theirs = |entity: &Entity| self.access.entity(&self.loaded.roles, entity);
+        if entity.entity.as_ref().is_some_and(theirs) {
+            self.found.push(entity);
+        }
     }
 
     fn digest_configs(&mut self, filter: &v1::DigestEntry) -> Outcome {
         for (digest, handle) in self.loaded.digests.select(filter.digest_id)? {
             if let Some(config) = self.digests.config(handle) {
-                let config = Some(config);
-                self.found.push(
-                    v1::DigestEntry {
-                        digest_id: digest.id,
-                        config,
-                    }
-                    .into(),
-                );
+                self.give(v1::DigestEntry {
+                    digest_id: digest.id,
+                    config: Some(config),
+                });
             }
         }
         Ok(())

@@ -8,8 +8,8 @@ use p4runtime::v1::table_action;
 use super::Reader;
 use crate::control::{ControlError, EntryKey, TableAction, TableEntry, TableHandle};
 use crate::server::convert::{
-    action_to_wire, counter_to_wire, key_from_wire, matches_from_wire, matches_to_wire,
-    meter_to_wire,
+    action_to_wire, colors_to_wire, counter_to_wire, key_from_wire, matches_from_wire,
+    matches_to_wire, meter_to_wire,
 };
 use crate::server::errors::{Outcome, Refusal};
 use crate::server::notes::Notes;
@@ -24,6 +24,7 @@ impl Reader<'_> {
                 // What to tell of each entry is no filter.
                 meter_config: filter.meter_config,
                 counter_data: filter.counter_data,
+                meter_counter_data: filter.meter_counter_data,
                 time_since_last_hit: filter.time_since_last_hit,
                 is_default_action: filter.is_default_action,
                 ..none
@@ -136,8 +137,14 @@ impl Reader<'_> {
         if asked.counter_data.is_some() && table.direct_counter.is_some() {
             wire.counter_data = Some(counter_to_wire(self.control.direct_counter(handle, key)?));
         }
-        if asked.meter_config.is_some() && table.direct_meter.is_some() {
+        if (asked.meter_config.is_some() || asked.meter_counter_data.is_some())
+            && table.direct_meter.is_some()
+        {
             wire.meter_config = self.control.direct_meter(handle, key)?.map(meter_to_wire);
+        }
+        if asked.meter_counter_data.is_some() && table.direct_meter.is_some() {
+            let colors = self.control.direct_meter_colors(handle, key)?;
+            wire.meter_counter_data = Some(colors_to_wire(colors));
         }
         if let (Some(_), true, Some(key)) = (asked.time_since_last_hit, table.idle_timeout, key) {
             let elapsed = self.control.time_since_last_hit(handle, key, self.now)?;
@@ -221,11 +228,6 @@ impl Reader<'_> {
     }
 
     pub(super) fn direct_meters(&mut self, filter: &v1::DirectMeterEntry) -> Outcome {
-        if filter.counter_data.is_some() {
-            return Err(Refusal::unimplemented(
-                "meters do not count packets per color",
-            ));
-        }
         let has = |table: &p4info::Table| table.direct_meter.is_some();
         for (handle, key, entry) in
             self.resource_keys(filter.table_entry.as_ref(), "direct meter", has)?
@@ -234,11 +236,17 @@ impl Reader<'_> {
                 .control
                 .direct_meter(handle, key.as_ref())?
                 .map(meter_to_wire);
-            let table_entry = Some(entry);
+            let counter_data = match filter.counter_data {
+                Some(_) => {
+                    let colors = self.control.direct_meter_colors(handle, key.as_ref())?;
+                    Some(colors_to_wire(colors))
+                }
+                None => None,
+            };
             self.give(v1::DirectMeterEntry {
-                table_entry,
+                table_entry: Some(entry),
                 config,
-                counter_data: None,
+                counter_data,
             });
         }
         Ok(())
@@ -331,15 +339,12 @@ fn check_asked(table: &p4info::Table, asked: &v1::TableEntry) -> Outcome {
             "there is no idle timeout (time_since_last_hit)",
         ));
     }
-    if asked.meter_counter_data.is_some() {
-        return Err(Refusal::unimplemented(
-            "meters do not count packets per color",
-        ));
-    }
     if asked.counter_data.is_some() && table.direct_counter.is_none() {
         return Err(Refusal::invalid("the table has no direct counter"));
     }
-    if asked.meter_config.is_some() && table.direct_meter.is_none() {
+    if (asked.meter_config.is_some() || asked.meter_counter_data.is_some())
+        && table.direct_meter.is_none()
+    {
         return Err(Refusal::invalid("the table has no direct meter"));
     }
     Ok(())

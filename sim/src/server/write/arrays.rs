@@ -25,9 +25,7 @@ impl Batch<'_> {
             return Ok(());
         };
         let data = counter_from_wire(data)?;
-        cells
-            .into_iter()
-            .try_for_each(|i| Ok(self.control.write_counter(handle, i, data)?))
+        Ok(self.changes.set_counters(handle, cells, data)?)
     }
 
     pub(super) fn meter(&mut self, kind: Type, entry: &v1::MeterEntry) -> Outcome {
@@ -35,15 +33,17 @@ impl Batch<'_> {
         let (meter, handle) = self.loaded.meters.get(entry.meter_id)?;
         let size = self.loaded.pipeline.meter_info(handle).size;
         let cells = cells(entry.index.as_ref(), size)?;
-        no_color_counters(entry.counter_data.as_ref())?;
+        let clear_colors = clears_colors(entry.counter_data.as_ref())?;
         let config = entry
             .config
             .as_ref()
             .map(|config| meter_from_wire(meter.meter_type, config));
         let config = config.transpose()?;
-        cells
-            .into_iter()
-            .try_for_each(|i| Ok(self.control.write_meter(handle, i, config)?))
+        self.changes.set_meters(handle, cells.clone(), config)?;
+        if clear_colors {
+            self.changes.clear_meter_colors(handle, cells)?;
+        }
+        Ok(())
     }
 
     pub(super) fn register(&mut self, kind: Type, entry: &v1::RegisterEntry) -> Outcome {
@@ -62,9 +62,7 @@ impl Batch<'_> {
             .ok_or_else(|| Refusal::invalid("the register entry has no data"))?;
         let value = register_value(&register.data_type, info.width, data)
             .map_err(|refusal| refusal.at(format_args!("register \"{}\"", register.name)))?;
-        cells
-            .into_iter()
-            .try_for_each(|i| Ok(self.control.write_register(handle, i, &value)?))
+        Ok(self.changes.set_registers(handle, cells, &value)?)
     }
 
     pub(super) fn value_set(&mut self, kind: Type, entry: &v1::ValueSetEntry) -> Outcome {
@@ -102,7 +100,7 @@ impl Batch<'_> {
             }
             members.push(value);
         }
-        Ok(self.changes().set_value_set(handle, &members)?)
+        Ok(self.changes.set_value_set(handle, &members)?)
     }
 }
 
@@ -111,14 +109,22 @@ fn cells(index: Option<&v1::Index>, size: usize) -> Outcome<Range<usize>> {
     Ok(index_from_wire(index, size)?.map_or(0..size, |index| index..index + 1))
 }
 
-/// Counters per meter color are not kept by this target.
-pub(super) fn no_color_counters(data: Option<&v1::MeterCounterData>) -> Outcome {
-    match data {
-        None => Ok(()),
-        Some(_) => Err(Refusal::unimplemented(
-            "meters do not count packets per color",
-        )),
+/// Whether the counts per colour are to be set to 0, which is all that can be written to them.
+pub(super) fn clears_colors(data: Option<&v1::MeterCounterData>) -> Outcome<bool> {
+    let Some(v1::MeterCounterData { green, yellow, red }) = data else {
+        return Ok(false);
+    };
+    let zero = v1::CounterData::default();
+    if [green, yellow, red]
+        .into_iter()
+        .flatten()
+        .any(|count| *count != zero)
+    {
+        return Err(Refusal::invalid(
+            "the counts per colour of a meter can only be set to 0",
+        ));
     }
+    Ok(true)
 }
 
 /// The bytes of a register cell; only cells of one plain value exist in v1model's JSON.

@@ -18,7 +18,7 @@ impl Batch<'_> {
         let (_, handle) = self.loaded.profiles.get(entry.action_profile_id)?;
         let id = programmed_id("member_id", entry.member_id)?;
         if kind == Type::Delete {
-            self.changes().delete_member(handle, id)?;
+            self.changes.delete_member(handle, id)?;
             self.count_programmed(handle, -1);
             return Ok(());
         }
@@ -29,10 +29,10 @@ impl Batch<'_> {
             .ok_or_else(|| Refusal::invalid("the action profile member has no action"))?;
         let call = self.profile_action(handle, action)?;
         if kind == Type::Insert {
-            self.changes().insert_member(handle, id, call)?;
+            self.changes.insert_member(handle, id, call)?;
             self.count_programmed(handle, 1);
         } else {
-            self.changes().modify_member(handle, id, call)?;
+            self.changes.modify_member(handle, id, call)?;
         }
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Batch<'_> {
         }
         let id = programmed_id("group_id", entry.group_id)?;
         if kind == Type::Delete {
-            self.changes().delete_group(handle, id)?;
+            self.changes.delete_group(handle, id)?;
             self.count_programmed(handle, -1);
             return Ok(());
         }
@@ -80,18 +80,18 @@ impl Batch<'_> {
         let group = ProfileGroup { members, max_size };
         check_size(&group, group.max_size)?;
         if kind == Type::Insert {
-            self.changes().insert_group(handle, id, group)?;
+            self.changes.insert_group(handle, id, group)?;
             self.count_programmed(handle, 1);
             return Ok(());
         }
-        let before = self.settle().group(handle, id)?;
+        let before = self.changes.group(handle, id)?;
         if before.max_size != max_size {
             return Err(Refusal::invalid(format!(
                 "max_size of group {id} is {} and cannot be changed",
                 before.max_size
             )));
         }
-        Ok(self.changes().modify_group(handle, id, group)?)
+        Ok(self.changes.modify_group(handle, id, group)?)
     }
 
     /// Makes the members and the group of a one-shot action set; gives the group.
@@ -204,7 +204,7 @@ impl Batch<'_> {
     ) -> Outcome<u32> {
         loop {
             let id = self.notes.one_shot_id();
-            match insert(self.changes(), id) {
+            match insert(&mut self.changes, id) {
                 Ok(()) => return Ok(id),
                 // Ids came round after 2^31 of them; the next one is free sooner or later.
                 Err(crate::control::ControlError::AlreadyExists(_)) => {}
@@ -218,7 +218,7 @@ impl Batch<'_> {
         let Some(one_shot) = self.notes.one_shots.remove(&(profile, group)) else {
             return;
         };
-        if let Err(error) = self.changes().delete_group(profile, group) {
+        if let Err(error) = self.changes.delete_group(profile, group) {
             tracing::error!(%error, group, "a one-shot action set is still in use");
             return;
         }
@@ -227,7 +227,7 @@ impl Batch<'_> {
 
     fn delete_members(&mut self, profile: ProfileHandle, members: &[u32]) {
         for &member in members {
-            if let Err(error) = self.changes().delete_member(profile, member) {
+            if let Err(error) = self.changes.delete_member(profile, member) {
                 tracing::error!(%error, member, "a one-shot member is still in use");
             }
         }

@@ -25,7 +25,7 @@ impl Batch<'_> {
                 ))
             })?;
         if kind == Type::Delete {
-            self.changes().delete_multicast_group(id)?;
+            self.changes.delete_multicast_group(id)?;
             self.notes.numbered_groups.remove(&id);
             return Ok(());
         }
@@ -35,9 +35,9 @@ impl Batch<'_> {
             metadata: entry.metadata.clone(),
         };
         if kind == Type::Insert {
-            self.changes().insert_multicast_group(id, group)?;
+            self.changes.insert_multicast_group(id, group)?;
         } else {
-            self.changes().modify_multicast_group(id, group)?;
+            self.changes.modify_multicast_group(id, group)?;
         }
         note(&mut self.notes.numbered_groups, id, numbered);
         Ok(())
@@ -49,7 +49,7 @@ impl Batch<'_> {
             return Err(Refusal::invalid("session_id must not be 0"));
         }
         if kind == Type::Delete {
-            self.changes().delete_clone_session(id)?;
+            self.changes.delete_clone_session(id)?;
             self.notes.numbered_sessions.remove(&id);
             return Ok(());
         }
@@ -66,9 +66,9 @@ impl Batch<'_> {
             class_of_service: entry.class_of_service,
         };
         if kind == Type::Insert {
-            self.changes().insert_clone_session(id, session)?;
+            self.changes.insert_clone_session(id, session)?;
         } else {
-            self.changes().modify_clone_session(id, session)?;
+            self.changes.modify_clone_session(id, session)?;
         }
         note(&mut self.notes.numbered_sessions, id, numbered);
         Ok(())

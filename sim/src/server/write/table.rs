@@ -8,7 +8,7 @@ use p4runtime::v1;
 use p4runtime::v1::table_action;
 use p4runtime::v1::update::Type;
 
-use super::arrays::no_color_counters;
+use super::arrays::clears_colors;
 use super::{Batch, only_modify};
 use crate::control::{
     CounterData, EntryKey, MeterConfig, ProfileHandle, TableAction, TableEntry, TableHandle,
@@ -25,6 +25,7 @@ use crate::server::pipeline::Loaded;
 struct Resources {
     counter: Option<CounterData>,
     meter: Option<MeterConfig>,
+    clear_colors: bool,
 }
 
 impl Batch<'_> {
@@ -69,20 +70,14 @@ impl Batch<'_> {
                     "the entries are const: leave the action out",
                 ));
             }
-            self.settle().entry(handle, &key)?;
-            return self.set_resources(
-                handle,
-                Some(&key),
-                kind,
-                info.direct_meter.is_some(),
-                resources,
-            );
+            self.changes.entry(handle, &key)?;
+            return self.set_resources(handle, Some(&key), kind, resources);
         }
 
         let before = match (kind, info.profile, &entry.action) {
             // The action stays as it is, or what stood behind it has to go.
             (Type::Modify, _, None) | (Type::Modify, Some(_), Some(_)) => {
-                Some(self.settle().entry(handle, &key)?.action)
+                Some(self.changes.entry(handle, &key)?.action)
             }
             _ => None,
         };
@@ -99,9 +94,9 @@ impl Batch<'_> {
             metadata: entry.metadata.clone(),
         };
         let written = if kind == Type::Insert {
-            self.changes().insert(handle, new)
+            self.changes.insert(handle, new)
         } else {
-            self.changes().modify(handle, new)
+            self.changes.modify(handle, new)
         };
         let replaced = before.filter(|before| *before != action);
         if let Some(profile) = info.profile {
@@ -122,27 +117,21 @@ impl Batch<'_> {
         } else {
             self.notes.cookies.insert((handle, key.clone()), cookie);
         }
-        self.set_resources(
-            handle,
-            Some(&key),
-            kind,
-            info.direct_meter.is_some(),
-            resources,
-        )
+        self.set_resources(handle, Some(&key), kind, resources)
     }
 
     fn delete_entry(&mut self, handle: TableHandle, key: EntryKey) -> Outcome {
         let profile = self.loaded.pipeline.table_info(handle).profile;
         let group = match profile {
             Some(profile) if self.notes.has_one_shots(profile) => {
-                match self.settle().entry(handle, &key)?.action {
+                match self.changes.entry(handle, &key)?.action {
                     TableAction::Group(group) => Some((profile, group)),
                     _ => None,
                 }
             }
             _ => None,
         };
-        self.changes().delete(handle, &key)?;
+        self.changes.delete(handle, &key)?;
         if let Some((profile, group)) = group {
             self.drop_one_shot(profile, group);
         }
@@ -216,7 +205,7 @@ impl Batch<'_> {
             Some(_) => return Err(Refusal::invalid("the default entry needs an action")),
         };
         let reset = action.is_none();
-        self.changes().set_default_action(handle, action)?;
+        self.changes.set_default_action(handle, action)?;
         #[allow(deprecated)] // controllers older than P4Runtime 1.4 use it
         let note = DefaultNote {
             metadata: entry.metadata.clone(),
@@ -236,7 +225,7 @@ impl Batch<'_> {
             counter,
             ..resources
         };
-        self.set_resources(handle, None, kind, info.direct_meter.is_some(), resources)
+        self.set_resources(handle, None, kind, resources)
     }
 
     /// Writes what was given; a MODIFY without a meter configuration resets it (P4Runtime
@@ -246,15 +235,23 @@ impl Batch<'_> {
         handle: TableHandle,
         key: Option<&EntryKey>,
         kind: Type,
-        has_meter: bool,
         resources: Resources,
     ) -> Outcome {
+        let has_meter = self
+            .loaded
+            .pipeline
+            .table_info(handle)
+            .direct_meter
+            .is_some();
         if resources.meter.is_some() || (has_meter && kind == Type::Modify) {
-            self.settle()
-                .write_direct_meter(handle, key, resources.meter)?;
+            self.changes
+                .set_direct_meter(handle, key, resources.meter)?;
+        }
+        if resources.clear_colors {
+            self.changes.clear_direct_meter_colors(handle, key)?;
         }
         if let Some(counter) = resources.counter {
-            self.settle().write_direct_counter(handle, key, counter)?;
+            self.changes.set_direct_counter(handle, key, counter)?;
         }
         Ok(())
     }
@@ -269,12 +266,16 @@ impl Batch<'_> {
                 info.name
             )));
         }
-        let data = entry.data.as_ref().map(counter_from_wire).transpose()?;
-        let control = self.settle();
-        // Without data the counter stays as it is, but it must exist.
-        let present = control.direct_counter(handle, key.as_ref())?;
-        let data = data.unwrap_or(present);
-        Ok(control.write_direct_counter(handle, key.as_ref(), data)?)
+        match &entry.data {
+            Some(data) => {
+                let data = counter_from_wire(data)?;
+                self.changes
+                    .set_direct_counter(handle, key.as_ref(), data)?;
+            }
+            // Without data the counter stays as it is, but it must exist.
+            None => self.changes.has_entry(handle, key.as_ref())?,
+        }
+        Ok(())
     }
 
     pub(super) fn direct_meter(&mut self, kind: Type, entry: &v1::DirectMeterEntry) -> Outcome {
@@ -287,15 +288,17 @@ impl Batch<'_> {
                 let info = self.loaded.pipeline.table_info(handle);
                 Refusal::invalid(format!("table \"{}\" has no direct meter", info.name))
             })?;
-        no_color_counters(entry.counter_data.as_ref())?;
+        let clear_colors = clears_colors(entry.counter_data.as_ref())?;
         let config = entry
             .config
             .as_ref()
             .map(|config| meter_from_wire(meter.meter_type, config));
-        let config = config.transpose()?;
-        Ok(self
-            .settle()
-            .write_direct_meter(handle, key.as_ref(), config)?)
+        let resources = Resources {
+            counter: None,
+            meter: config.transpose()?,
+            clear_colors,
+        };
+        self.set_resources(handle, key.as_ref(), kind, resources)
     }
 }
 
@@ -344,7 +347,7 @@ fn check_written(table: &p4info::Table, entry: &v1::TableEntry) -> Outcome {
             "the table has no idle timeouts (support_timeout)",
         ));
     }
-    no_color_counters(entry.meter_counter_data.as_ref())
+    Ok(())
 }
 
 fn resources(table: &p4info::Table, entry: &v1::TableEntry) -> Outcome<Resources> {
@@ -359,5 +362,13 @@ fn resources(table: &p4info::Table, entry: &v1::TableEntry) -> Outcome<Resources
         (Some(_), None) => return Err(Refusal::invalid("the table has no direct meter")),
         (Some(config), Some(meter)) => Some(meter_from_wire(meter.meter_type, config)?),
     };
-    Ok(Resources { counter, meter })
+    let clear_colors = clears_colors(entry.meter_counter_data.as_ref())?;
+    if clear_colors && table.direct_meter.is_none() {
+        return Err(Refusal::invalid("the table has no direct meter"));
+    }
+    Ok(Resources {
+        counter,
+        meter,
+        clear_colors,
+    })
 }
