@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod checksums;
+mod differential;
 mod externs;
 mod hostile;
 mod idle_timeout;
@@ -26,7 +27,9 @@ mod ports_runtime;
 mod ports_udp;
 #[path = "../programs/mod.rs"]
 mod programs;
+mod reference;
 mod replication;
+mod scenario;
 mod selectors;
 mod stf;
 mod tables;

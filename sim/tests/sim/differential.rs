@@ -1,0 +1,180 @@
+//! The switch does what the reference interpreter does, whatever its tables hold and whatever
+//! comes.
+//!
+//! `SIM_DIFFERENTIAL_CASES` sets the number of histories of each program (300), and
+//! `SIM_DIFFERENTIAL_DIR` names a directory of BMv2 JSON documents for [`any_program`], which
+//! reads none otherwise.
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestError, TestRunner};
+
+use crate::scenario::{Case, Outcome, Subject, play};
+
+fn cases() -> u32 {
+    let given = std::env::var("SIM_DIFFERENTIAL_CASES").ok();
+    given.and_then(|given| given.parse().ok()).unwrap_or(300)
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let tape = |most| prop::collection::vec(any::<u8>(), 0..most);
+    let writes = prop::collection::vec(tape(40), 0..24);
+    let packets = prop::collection::vec(tape(160), 1..8);
+    (writes, packets).prop_map(|(writes, packets)| Case { writes, packets })
+}
+
+/// How the histories of one program ended.
+#[derive(Debug, Default)]
+struct Tally {
+    agreed: usize,
+    left: usize,
+    open: usize,
+    last_open: String,
+}
+
+fn compare(subject: &Subject, cases: u32) -> Result<Tally, String> {
+    let tally = std::cell::RefCell::new(Tally::default());
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        rng_seed: match std::env::var("SIM_DIFFERENTIAL_SEED")
+            .ok()
+            .and_then(|s| s.parse().ok())
+        {
+            Some(seed) => RngSeed::Fixed(seed),
+            None => RngSeed::Random,
+        },
+        ..ProptestConfig::default()
+    });
+    let result = runner.run(&case(), |case| {
+        let mut tally = tally.borrow_mut();
+        match play(subject, &case) {
+            Ok(Outcome::Agreed { left }) => {
+                tally.agreed += 1;
+                tally.left += left;
+            }
+            Ok(Outcome::Open(stop)) => {
+                tally.open += 1;
+                tally.last_open = format!("{stop:?}");
+            }
+            Err(difference) => return Err(TestCaseError::fail(difference)),
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => Ok(tally.into_inner()),
+        Err(TestError::Fail(reason, _)) => Err(reason.to_string()),
+        Err(TestError::Abort(reason)) => Err(reason.to_string()),
+    }
+}
+
+/// Compares one of the programs here. Most histories must end, and frames must leave.
+fn agree(path: &Path) {
+    let json = std::fs::read(path).expect("the document is there");
+    let name = path.file_stem().expect("a name").to_string_lossy();
+    let subject = Subject::load(&name, &json).expect("the program loads");
+    match compare(&subject, cases()) {
+        Ok(tally) => {
+            assert!(tally.agreed > tally.open, "{name}: {tally:?}");
+            assert!(tally.left > 0, "{name}: {tally:?}");
+        }
+        Err(difference) => panic!("{difference}"),
+    }
+}
+
+fn here(program: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.join("tests/programs").join(format!("{program}.json"))
+}
+
+macro_rules! programs {
+    ($($name:ident: $program:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            agree(&here($program));
+        }
+    )*};
+}
+
+programs! {
+    expressions_agree_with_the_reference: "arithmetic";
+    checksums_agree_with_the_reference: "checksums";
+    everything_agrees_with_the_reference: "everything";
+    parsers_agree_with_the_reference: "parser";
+    tables_agree_with_the_reference: "tables";
+    the_traffic_manager_agrees_with_the_reference: "traffic";
+}
+
+#[test]
+fn our_own_program_agrees_with_the_reference() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    agree(&here.join("../p4src/compiled/mqttsn.json"));
+}
+
+#[test]
+fn bytes_as_a_fuzzer_writes_them_agree_too() {
+    let json = std::fs::read(here("traffic")).expect("the document is there");
+    let subject = Subject::load("traffic", &json).expect("the program loads");
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases())
+    };
+    let mut runner = TestRunner::new(config);
+    let bytes = prop::collection::vec(any::<u8>(), 0..1500);
+    let result = runner.run(&bytes, |bytes| match play(&subject, &Case::cut(&bytes)) {
+        Ok(_) => Ok(()),
+        Err(difference) => Err(TestCaseError::fail(difference)),
+    });
+    if let Err(TestError::Fail(reason, _)) = result {
+        panic!("{reason}");
+    }
+}
+
+/// Tells of every program of a directory how its comparison ended; all must agree.
+#[test]
+fn any_program() {
+    let Ok(directory) = std::env::var("SIM_DIFFERENTIAL_DIR") else {
+        return;
+    };
+    let entries = std::fs::read_dir(directory).expect("the directory is there");
+    let mut paths: Vec<_> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .collect();
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    paths.sort();
+    let mut different = Vec::new();
+    for path in &paths {
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let json = std::fs::read(path).expect("it can be read");
+        let compared = std::panic::catch_unwind(|| {
+            let subject = Subject::load(&name, &json).map_err(|error| format!("LOAD {error}"))?;
+            compare(&subject, cases())
+        });
+        match compared {
+            Ok(Ok(tally)) => println!("AGREES {name} {tally:?}"),
+            Ok(Err(difference)) => {
+                println!("DIFFERS {name} {difference}");
+                different.push(name);
+            }
+            Err(_) => {
+                println!("PANICS {name}");
+                different.push(name);
+            }
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "{} of {} differ: {different:?}",
+        different.len(),
+        paths.len()
+    );
+}
