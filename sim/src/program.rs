@@ -283,6 +283,12 @@ pub(crate) enum Op {
         d: u32,
         s: u32,
     },
+    /// Whether the varbits of two headers are equal: in length and in bits.
+    VarbitEqual {
+        d: Loc,
+        a: u32,
+        b: u32,
+    },
 
     // Parser.
     Extract(u32),
@@ -383,6 +389,10 @@ pub(crate) enum WideKind {
     Add,
     Sub,
     Mul,
+    /// Towards zero; by zero it gives zero.
+    Div,
+    /// With the sign of `a`.
+    Mod,
     Not,
     /// `b` is one word.
     Shl,
@@ -622,6 +632,15 @@ pub(crate) enum Algorithm {
     Identity,
     Xor16,
     Xor32,
+    /// CRC-8: polynomial 0x07.
+    Crc8,
+    /// simple_switch's `crc64_custom` as it begins: polynomial 0x1B, reflected.
+    Crc64,
+    Xxh64,
+    /// With the key simple_switch begins with, which is zero: every hash is 0.
+    Toeplitz,
+    /// Counts its calls.
+    RoundRobin,
 }
 
 /// One input of a calculation.
@@ -651,6 +670,8 @@ pub(crate) struct Calculation {
     pub(crate) algorithm: Algorithm,
     pub(crate) inputs: Vec<CalculationInput>,
     pub(crate) payload: bool,
+    /// Calls so far, for [`Algorithm::RoundRobin`]. A program that is loaded again goes on.
+    pub(crate) calls: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// A checksum that is verified after parsing or updated before deparsing.
@@ -753,6 +774,8 @@ pub(crate) struct Program {
     pub(crate) parser: Pc,
     pub(crate) ingress: Pc,
     pub(crate) egress: Pc,
+    /// Statements of the deparser, which run before it serialises.
+    pub(crate) deparser: Option<Pc>,
     pub(crate) intrinsic: Intrinsic,
     pub(crate) errors: Errors,
     pub(crate) derived: Derived,

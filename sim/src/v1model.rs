@@ -304,6 +304,11 @@ impl Scratch {
         if packet.digests != 0 {
             self.digests(context, std::mem::take(&mut packet.digests));
         }
+        for list in std::mem::take(&mut packet.more_digests) {
+            if self.digest(context, list as usize) {
+                (context.on_digest)();
+            }
+        }
         if let Some(list) = packet.resubmit.take() {
             let metadata = self.kept_metadata(program, list);
             let kind = instance_type::RESUBMIT;
@@ -419,19 +424,23 @@ impl Scratch {
         while digests != 0 {
             let list = digests.trailing_zeros() as usize;
             digests &= digests - 1;
-            let digest = &context.program.digests[list];
-            queued |= context.state.digests[list].push(|cell| {
-                let mut at = 0;
-                for (span, _) in &digest.fields {
-                    let words = span.words as usize;
-                    cell[at..at + words].copy_from_slice(&self.phv[span.range()]);
-                    at += words;
-                }
-            });
+            queued |= self.digest(context, list);
         }
         if queued {
             (context.on_digest)();
         }
+    }
+
+    fn digest(&self, context: &Context<'_>, list: usize) -> bool {
+        let digest = &context.program.digests[list];
+        context.state.digests[list].push(|cell| {
+            let mut at = 0;
+            for (span, _) in &digest.fields {
+                let words = span.words as usize;
+                cell[at..at + words].copy_from_slice(&self.phv[span.range()]);
+                at += words;
+            }
+        })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -471,7 +480,13 @@ impl Scratch {
         if Some(self.get(intrinsic.egress_spec)) == drop_port {
             return dropped(Drop::Egress);
         }
-        update_checksums(&mut self.machine(context, &mut packet, data));
+        let mut machine = self.machine(context, &mut packet, data);
+        update_checksums(&mut machine);
+        if let Some(statements) = program.deparser
+            && machine.run(statements) == Flow::Failed
+        {
+            return dropped(Drop::Assert);
+        }
         self.head.clear();
         deparse(program, &self.phv, &mut self.head);
         let mut payload = data.get(packet.cursor..).unwrap_or_default();

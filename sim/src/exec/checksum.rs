@@ -1,5 +1,7 @@
 //! Calculations over fields: hashes and checksums.
 
+use std::sync::atomic::Ordering;
+
 use super::deparser::append_header;
 use super::interpreter::{Flow, Machine};
 use super::{Phv, bits};
@@ -19,6 +21,9 @@ pub(crate) fn calculate(
         && let Some(sum) = internet_checksum(calculation, phv, payload)
     {
         return sum;
+    }
+    if calculation.algorithm == Algorithm::RoundRobin {
+        return calculation.calls.fetch_add(1, Ordering::Relaxed);
     }
     buffer.clear();
     let mut at = 0;

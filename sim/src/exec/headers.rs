@@ -69,10 +69,7 @@ impl Machine<'_> {
         let stride = stack.stride as usize;
         self.phv
             .copy_within(start..start + (size - n) * stride, start + n * stride);
-        for &header in &stack.headers[..n] {
-            let span = self.program.headers[header as usize].span;
-            self.phv[span.range()].fill(0);
-        }
+        self.phv[start..start + n * stride].fill(0);
         let next = &mut self.phv[stack.next as usize];
         *next = (*next + n as u64).min(size as u64);
     }
@@ -86,10 +83,7 @@ impl Machine<'_> {
         let stride = stack.stride as usize;
         self.phv
             .copy_within(start + n * stride..start + size * stride, start);
-        for &header in &stack.headers[size - n..] {
-            let span = self.program.headers[header as usize].span;
-            self.phv[span.range()].fill(0);
-        }
+        self.phv[start + (size - n) * stride..start + size * stride].fill(0);
         let next = &mut self.phv[stack.next as usize];
         *next = next.saturating_sub(n as u64);
     }
@@ -119,6 +113,20 @@ impl Machine<'_> {
         if let Some((at, words)) = self.element(field, i) {
             self.phv.copy_within(s as usize..s as usize + words, at);
         }
+    }
+
+    pub(super) fn varbits_equal(&self, a: u32, b: u32) -> bool {
+        let program = self.program;
+        let (a, b) = (&program.headers[a as usize], &program.headers[b as usize]);
+        let (Some(a), Some(b)) = (a.varbit, b.varbit) else {
+            return false;
+        };
+        let (length, other) = (self.phv[a.loc as usize], self.phv[b.loc as usize]);
+        let words = (length / 8)
+            .min(u64::from(a.max_bytes.min(b.max_bytes)))
+            .div_ceil(8);
+        let bits = |loc: u32| &self.phv[loc as usize + 1..][..words as usize];
+        length == other && bits(a.loc) == bits(b.loc)
     }
 
     pub(super) fn assign_varbit(&mut self, d: u32, s: u32) {

@@ -351,6 +351,10 @@ impl<'a> Machine<'a> {
                 self.set(d, next.wrapping_sub(1) & u64::from(u32::MAX));
             }
             Op::AssignVarbit { d, s } => self.assign_varbit(d, s),
+            Op::VarbitEqual { d, a, b } => {
+                let equal = self.varbits_equal(a, b);
+                self.set(d, u64::from(equal));
+            }
             Op::MarkToDrop => {
                 let intrinsic = &self.program.intrinsic;
                 if let Some((at, width)) = intrinsic.egress_spec {
@@ -411,7 +415,10 @@ impl<'a> Machine<'a> {
                 let value = (value % self.get(max).max(1)).wrapping_add(self.get(base));
                 self.set(d, value);
             }
-            Op::Digest { list } => self.packet.digests |= 1 << (list % 64),
+            Op::Digest { list } if list < 64 => self.packet.digests |= 1 << list,
+            Op::Digest { list } if !self.packet.more_digests.contains(&list) => {
+                self.packet.more_digests.push(list);
+            }
             Op::Clone { session, list } => self.packet.clone = Some((self.get(session), list)),
             Op::Resubmit { list } => self.packet.resubmit = Some(list),
             Op::Recirculate { list } => self.packet.recirculate = Some(list),

@@ -29,8 +29,10 @@ pub(crate) struct Packet {
     pub(crate) clone: Option<(u64, u32)>,
     pub(crate) resubmit: Option<u32>,
     pub(crate) recirculate: Option<u32>,
-    /// A bit for each digest to send.
+    /// A bit for each digest to send, of the first 64.
     pub(crate) digests: u64,
+    /// The other digests to send.
+    pub(crate) more_digests: Vec<u32>,
 }
 
 /// xorshift64*: `random()` needs no better, and the same seed gives the same packets.

@@ -22,6 +22,55 @@ fn less(a: &[u64], b: &[u64]) -> bool {
     }
 }
 
+fn negate(words: &mut [u64]) {
+    let mut carry = true;
+    for word in words {
+        let (value, overflow) = (!*word).overflowing_add(u64::from(carry));
+        *word = value;
+        carry = overflow;
+    }
+}
+
+/// Quotient and remainder, towards zero; both are 0 for a divisor of 0. Bit by bit: programs that
+/// divide so wide values are rare.
+fn divide(a: &mut [u64], b: &mut [u64], quotient: &mut [u64], remainder: &mut [u64]) {
+    let negative = |words: &[u64]| words.last().is_some_and(|word| word >> 63 == 1);
+    let (a_negative, b_negative) = (negative(a), negative(b));
+    if a_negative {
+        negate(a);
+    }
+    if b_negative {
+        negate(b);
+    }
+    if b.iter().all(|word| *word == 0) {
+        return;
+    }
+    for bit in (0..a.len() * 64).rev() {
+        let mut carry = a[bit / 64] >> (bit % 64) & 1;
+        for word in remainder.iter_mut() {
+            let next = *word >> 63;
+            *word = *word << 1 | carry;
+            carry = next;
+        }
+        if !remainder.iter().rev().lt(b.iter().rev()) {
+            let mut borrow = false;
+            for (word, subtrahend) in remainder.iter_mut().zip(b.iter()) {
+                let (value, b1) = word.overflowing_sub(*subtrahend);
+                let (value, b2) = value.overflowing_sub(u64::from(borrow));
+                *word = value;
+                borrow = b1 | b2;
+            }
+            quotient[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+    if a_negative != b_negative {
+        negate(quotient);
+    }
+    if a_negative {
+        negate(remainder);
+    }
+}
+
 /// Keeps the low `bits`, and extends them.
 fn extend(words: &mut [u64], bits: usize, signed: bool) {
     let negative = signed
@@ -54,6 +103,8 @@ pub(super) fn run(phv: &mut [u64], op: &WideOp) {
         | WideKind::Le
         | WideKind::ClampU
         | WideKind::ClampS
+        | WideKind::Div
+        | WideKind::Mod
         | WideKind::Shr => (sources.max(op.d.words as usize) + 1).min(MAX_WIDE_WORDS),
         _ => op.d.words as usize,
     };
@@ -92,6 +143,14 @@ pub(super) fn run(phv: &mut [u64], op: &WideOp) {
                     r[i + j] = sum as u64;
                     carry = sum >> 64;
                 }
+            }
+        }
+        WideKind::Div | WideKind::Mod => {
+            load(phv, op.b, n, &mut b);
+            let mut remainder = [0; MAX_WIDE_WORDS];
+            divide(&mut a[..n], &mut b[..n], &mut r[..n], &mut remainder[..n]);
+            if op.kind == WideKind::Mod {
+                r = remainder;
             }
         }
         WideKind::Not => {

@@ -15,7 +15,103 @@ pub(crate) fn hash(algorithm: Algorithm, bytes: &[u8]) -> u64 {
             .fold(0, |value, byte| value << 8 | u64::from(*byte)),
         Algorithm::Xor16 => xor(bytes, 2),
         Algorithm::Xor32 => xor(bytes, 4),
+        Algorithm::Crc8 => u64::from(crc8(bytes)),
+        Algorithm::Crc64 => crc64(bytes),
+        Algorithm::Xxh64 => xxh64(bytes),
+        // Every bit of the input adds 32 bits of the key, and all of them are 0; the turns of a
+        // round robin are no function of the bytes.
+        Algorithm::Toeplitz | Algorithm::RoundRobin => 0,
     }
+}
+
+/// CRC-8 (SMBus): polynomial 0x07, not reflected.
+fn crc8(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |mut crc, byte| {
+        crc ^= byte;
+        for _ in 0..8 {
+            crc = if crc >> 7 == 1 {
+                crc << 1 ^ 0x07
+            } else {
+                crc << 1
+            };
+        }
+        crc
+    })
+}
+
+/// CRC-64 (ISO 3309) that begins with 0 and ends as it is: polynomial 0x1B, reflected.
+fn crc64(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |mut crc, byte| {
+        crc ^= u64::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0xD800_0000_0000_0000
+            } else {
+                crc >> 1
+            };
+        }
+        crc
+    })
+}
+
+/// XXH64 with the seed 0, as the xxHash specification has it.
+fn xxh64(bytes: &[u8]) -> u64 {
+    const P1: u64 = 0x9E37_79B1_85EB_CA87;
+    const P2: u64 = 0xC2B2_AE3D_27D4_EB4F;
+    const P3: u64 = 0x1656_67B1_9E37_79F9;
+    const P4: u64 = 0x85EB_CA77_C2B2_AE63;
+    const P5: u64 = 0x27D4_EB2F_1656_67C5;
+    let lane = |bytes: &[u8]| {
+        let bytes = bytes.iter().rev();
+        bytes.fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    };
+    let round = |accumulator: u64, input: u64| {
+        accumulator
+            .wrapping_add(input.wrapping_mul(P2))
+            .rotate_left(31)
+            .wrapping_mul(P1)
+    };
+    let stripes = bytes.chunks_exact(32);
+    let mut rest = stripes.remainder();
+    let mut hash = if bytes.len() >= 32 {
+        let mut v = [P1.wrapping_add(P2), P2, 0, 0u64.wrapping_sub(P1)];
+        for stripe in stripes {
+            for (v, input) in v.iter_mut().zip(stripe.chunks_exact(8)) {
+                *v = round(*v, lane(input));
+            }
+        }
+        let mut hash = v[0]
+            .rotate_left(1)
+            .wrapping_add(v[1].rotate_left(7))
+            .wrapping_add(v[2].rotate_left(12))
+            .wrapping_add(v[3].rotate_left(18));
+        for v in v {
+            hash = (hash ^ round(0, v)).wrapping_mul(P1).wrapping_add(P4);
+        }
+        hash
+    } else {
+        P5
+    };
+    hash = hash.wrapping_add(bytes.len() as u64);
+    while rest.len() >= 8 {
+        hash ^= round(0, lane(&rest[..8]));
+        hash = hash.rotate_left(27).wrapping_mul(P1).wrapping_add(P4);
+        rest = &rest[8..];
+    }
+    if rest.len() >= 4 {
+        hash ^= lane(&rest[..4]).wrapping_mul(P1);
+        hash = hash.rotate_left(23).wrapping_mul(P2).wrapping_add(P3);
+        rest = &rest[4..];
+    }
+    for byte in rest {
+        hash ^= u64::from(*byte).wrapping_mul(P5);
+        hash = hash.rotate_left(11).wrapping_mul(P1);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(P2);
+    hash ^= hash >> 29;
+    hash = hash.wrapping_mul(P3);
+    hash ^ hash >> 32
 }
 
 /// The Internet checksum (RFC 1071); an odd length counts as if a zero byte followed.
@@ -180,6 +276,21 @@ mod tests {
         assert_eq!(hash(Algorithm::Crc16, CHECK), 0xBB3D);
         assert_eq!(hash(Algorithm::Crc32, CHECK), 0xCBF4_3926);
         assert_eq!(hash(Algorithm::CrcCcitt, CHECK), 0x29B1);
+        assert_eq!(hash(Algorithm::Crc8, CHECK), 0xF4);
+        // CRC-64/GO-ISO begins and ends with all ones; this variant has no published check value,
+        // but must be linear: the difference of the two is that of a message of zeros.
+        let zeros = [0; 9];
+        assert_eq!(hash(Algorithm::Crc64, &zeros), 0);
+        assert_eq!(hash(Algorithm::Crc64, &[1]), 0x01B0_0000_0000_0000);
+    }
+
+    #[test]
+    fn xxh64_has_its_published_values() {
+        assert_eq!(hash(Algorithm::Xxh64, b""), 0xEF46_DB37_51D8_E999);
+        assert_eq!(hash(Algorithm::Xxh64, b"a"), 0xD24E_C4F1_A98C_6E5B);
+        assert_eq!(hash(Algorithm::Xxh64, b"abc"), 0x44BC_2CF5_AD77_0999);
+        let long = b"Nobody inspects the spammish repetition";
+        assert_eq!(hash(Algorithm::Xxh64, long), 0xFBCE_A83C_8A37_8BF1);
     }
 
     #[test]

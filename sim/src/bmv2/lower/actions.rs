@@ -71,7 +71,7 @@ impl Lowering {
     }
 
     /// A list of primitives, with jumps between them.
-    fn primitives(&mut self, nodes: &[At<'_>], scope: &Scope) -> Result<(), LoadError> {
+    pub(super) fn primitives(&mut self, nodes: &[At<'_>], scope: &Scope) -> Result<(), LoadError> {
         let mut starts = Vec::with_capacity(nodes.len() + 1);
         let mut jumps = Vec::new();
         for node in nodes {
@@ -138,25 +138,18 @@ impl Lowering {
                 want(2)?;
                 let d = self.stack_named(&params[0].get("value")?)?;
                 let s = self.stack_named(&params[1].get("value")?)?;
-                let pairs = self.pair(d, s, node)?;
-                for (d, s) in pairs {
-                    self.assign(d, s, node)?;
-                }
-                self.emit(Op::CopyStackNext { d, s });
-                Ok(())
+                self.assign_stack(d, s, node)
+            }
+            "assign_union_stack" => {
+                want(2)?;
+                self.assign_union_stack(&params[0], &params[1])
             }
             "assign_union" => {
                 want(2)?;
-                let mut sides = Vec::new();
-                for side in &params {
-                    let name = side.get("value")?;
-                    match self.union_index.get(name.str()?) {
-                        Some(members) => sides.push(members.clone()),
-                        None => return Err(name.error("no header union has this name")),
-                    }
-                }
-                for (&d, &s) in sides[0].iter().zip(&sides[1]) {
-                    self.assign(d, s, node)?;
+                let d = self.union_ref(&params[0], scope)?;
+                let s = self.union_ref(&params[1], scope)?;
+                for (d, s) in d.into_iter().zip(s) {
+                    self.copy_header(d, s, node)?;
                 }
                 Ok(())
             }
@@ -181,6 +174,9 @@ impl Lowering {
                             });
                         }
                         Ok(())
+                    }
+                    HeaderRef::Choice(..) => {
+                        Err(params[0].error("expected one header, not one of two"))
                     }
                 }
             }
@@ -440,26 +436,75 @@ impl Lowering {
     }
 
     fn assign_header(&mut self, d: &At<'_>, s: &At<'_>, scope: &Scope) -> Result<(), LoadError> {
-        match (self.header_ref(d, scope)?, self.header_ref(s, scope)?) {
-            (HeaderRef::Fixed(to), HeaderRef::Fixed(from)) => self.assign(to, from, d),
-            (HeaderRef::Element { stack, index }, HeaderRef::Fixed(from)) => {
-                let i = self.word(&index, d)?;
-                for (position, to) in self.elements(stack) {
-                    self.when_index(i, position, d)?;
-                    self.assign(to, from, d)?;
-                }
+        let (to, from) = (self.header_ref(d, scope)?, self.header_ref(s, scope)?);
+        self.copy_header(to, from, d)
+    }
+
+    /// Assigns one header to another. What is indexed at run time is a chain of comparisons, which
+    /// is short as stacks are.
+    fn copy_header(
+        &mut self,
+        to: HeaderRef,
+        from: HeaderRef,
+        at: &At<'_>,
+    ) -> Result<(), LoadError> {
+        match (to, from) {
+            (HeaderRef::Fixed(to), HeaderRef::Fixed(from)) => self.assign(to, from, at),
+            (to, HeaderRef::Choice(condition, a, b)) => {
+                let otherwise = self.branch(&condition, false, at)?;
+                self.copy_header(to.clone(), *a, at)?;
+                let end = self.program.code.len();
+                self.emit(Op::Jump(0));
+                let here = self.pc();
+                otherwise
+                    .into_iter()
+                    .for_each(|jump| self.patch(jump, here));
+                self.copy_header(to, *b, at)?;
+                let here = self.pc();
+                self.patch(end, here);
                 Ok(())
             }
-            (HeaderRef::Fixed(to), HeaderRef::Element { stack, index }) => {
-                let i = self.word(&index, s)?;
-                for (position, from) in self.elements(stack) {
-                    self.when_index(i, position, s)?;
-                    self.assign(to, from, s)?;
-                }
-                Ok(())
+            (HeaderRef::Element { stack, index }, from) => {
+                let i = self.word(&index, at)?;
+                self.for_each_element(stack, i, |l, to| {
+                    l.copy_header(HeaderRef::Fixed(to), from.clone(), at)
+                })
             }
-            _ => Err(d.error("both headers are indexed at run time")),
+            (to, HeaderRef::Element { stack, index }) => {
+                let i = self.word(&index, at)?;
+                self.for_each_element(stack, i, |l, from| {
+                    l.copy_header(to.clone(), HeaderRef::Fixed(from), at)
+                })
+            }
+            (HeaderRef::Choice(..), _) => Err(at.error("expected one header, not one of two")),
         }
+    }
+
+    /// Code that runs for the element whose index is in the word `i`.
+    fn for_each_element(
+        &mut self,
+        stack: u32,
+        i: u32,
+        mut code: impl FnMut(&mut Self, u32) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        for (position, header) in self.elements(stack) {
+            let b = self.constant(&[position]).loc;
+            let skip = self.program.code.len();
+            self.emit(Op::JumpUnlessEqual { a: i, b, to: 0 });
+            code(self, header)?;
+            let here = self.pc();
+            self.patch(skip, here);
+        }
+        Ok(())
+    }
+
+    /// Assigns all elements of a stack, and its `nextIndex`.
+    pub(super) fn assign_stack(&mut self, d: u32, s: u32, at: &At<'_>) -> Result<(), LoadError> {
+        for (d, s) in self.pair(d, s, at)? {
+            self.assign(d, s, at)?;
+        }
+        self.emit(Op::CopyStackNext { d, s });
+        Ok(())
     }
 
     fn elements(&self, stack: u32) -> Vec<(u64, u32)> {

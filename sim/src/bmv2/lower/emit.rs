@@ -413,6 +413,37 @@ impl Lowering {
             Expr::Place(Place::Varbit { .. }) => {
                 Err(at.error("a varbit cannot be used in an expression"))
             }
+            Expr::VarbitEqual(a, b) => {
+                let d = self.temporary(1, at)?.loc;
+                self.emit(Op::VarbitEqual { d, a: *a, b: *b });
+                Ok(Value::word(d, BOOLEAN))
+            }
+            Expr::Register {
+                array,
+                index,
+                width,
+            } => {
+                let index = self.word(index, at)?;
+                let d = self.temporary(width.div_ceil(64), at)?;
+                // Beyond the array's end it reads as 0.
+                let zeros = self.constant(&vec![0; d.words as usize]);
+                self.emit(Op::Copy {
+                    d: d.loc,
+                    s: zeros.loc,
+                    words: d.words,
+                });
+                self.emit(Op::RegisterRead {
+                    d: d.loc,
+                    array: *array,
+                    index,
+                });
+                Ok(Value {
+                    span: d,
+                    negative: false,
+                    exact: true,
+                    bits: *width,
+                })
+            }
             Expr::LastIndex(stack) => {
                 let d = self.temporary(1, at)?;
                 self.emit(Op::LastIndex {
@@ -517,9 +548,13 @@ impl Lowering {
                     let a = self.value(a, Demand::Exact, at)?;
                     let b = self.value(b, Demand::Exact, at)?;
                     if !a.fits_unsigned_word() || !b.fits_unsigned_word() {
-                        return Err(at.error(
-                            "division is supported for unsigned operands of up to 64 bits only",
-                        ));
+                        let d = self.temporary(n, at)?;
+                        let kind = match op {
+                            Binary::Div => WideKind::Div,
+                            _ => WideKind::Mod,
+                        };
+                        self.wide(kind, d, a.source(), b.source(), 0);
+                        return Ok(result(d));
                     }
                     let d = self.temporary(1, at)?;
                     let (dest, a, b) = (d.loc, a.span.loc, b.span.loc);
@@ -605,11 +640,12 @@ impl Lowering {
     }
 
     fn shift_amount(&mut self, b: &Expr, at: &At<'_>) -> Result<Value, LoadError> {
-        let value = self.value(b, Demand::Exact, at)?;
-        match value.span.words {
-            1 => Ok(value),
-            _ => Err(at.error("a shift amount of more than 64 bits")),
+        if b.bounds().words() == 1 {
+            return self.value(b, Demand::Exact, at);
         }
+        // So far away that only zeros or signs are left.
+        let most = Expr::Cast(Cast::Unsigned, Box::new(b.clone()), 32);
+        self.value(&most, Demand::Exact, at)
     }
 
     /// The low `n` words of `a >> b`.

@@ -28,7 +28,12 @@ pub(super) enum Place {
 #[derive(Debug, Clone)]
 pub(super) enum HeaderRef {
     Fixed(u32),
-    Element { stack: u32, index: Box<Expr> },
+    Element {
+        stack: u32,
+        index: Box<Expr>,
+    },
+    /// The first if the condition holds, else the second.
+    Choice(Box<Expr>, Box<HeaderRef>, Box<HeaderRef>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +86,14 @@ pub(super) enum Expr {
     Ternary(Box<Expr>, Box<Expr>, Box<Expr>),
     /// A stack's last index.
     LastIndex(u32),
+    /// Whether two headers' varbits are equal.
+    VarbitEqual(u32, u32),
+    /// A cell of a register array (P4-14).
+    Register {
+        array: u32,
+        index: Box<Expr>,
+        width: u32,
+    },
     /// Bits of the packet ahead.
     Lookahead {
         offset: u32,
@@ -173,7 +186,11 @@ impl Expr {
                 negative: true,
                 bits: a.bounds().bits,
             },
-            Expr::BoolNot(_) => boolean,
+            Expr::BoolNot(_) | Expr::VarbitEqual(..) => boolean,
+            Expr::Register { width, .. } => Bounds {
+                negative: false,
+                bits: *width,
+            },
             Expr::Cast(Cast::Unsigned, _, bits) => Bounds {
                 negative: false,
                 bits: *bits,
@@ -233,13 +250,14 @@ fn arithmetic_bounds(op: Binary, a: Bounds, b: Bounds, constant: Option<u32>) ->
             negative: a.negative,
             bits: a.bits.saturating_sub(constant.unwrap_or(0)),
         },
+        // The least value by −1 is one bit more.
         Binary::Div => Bounds {
-            negative: false,
-            bits: a.bits,
+            negative: either,
+            bits: a.bits + u32::from(either),
         },
         Binary::Mod => Bounds {
-            negative: false,
-            bits: b.bits,
+            negative: a.negative,
+            bits: if either { a.bits.max(b.bits) } else { b.bits },
         },
         _ => a.union(b),
     }
@@ -349,6 +367,30 @@ impl Lowering {
         }
     }
 
+    /// A field of the last element of a stack.
+    fn last_field(
+        &mut self,
+        stack: u32,
+        field_at: &At<'_>,
+        value: &At<'_>,
+    ) -> Result<Expr, LoadError> {
+        let name = field_at.str()?;
+        let first = self.program.stacks[stack as usize].headers[0];
+        let fields = &self.program.headers[first as usize].fields;
+        let position = match fields.iter().position(|field| field.name == name) {
+            Some(position) => position,
+            // The hidden field comes behind the others.
+            None if name == "$valid$" => fields.len(),
+            None => {
+                return Err(field_at.error(format!("the stack's headers have no `{name}`")));
+            }
+        };
+        let index = Expr::LastIndex(stack);
+        Ok(Expr::Place(
+            self.element_field(stack, position, index, value)?,
+        ))
+    }
+
     /// `{"type": …, "value": …}` that names a header.
     pub(super) fn header_ref(
         &mut self,
@@ -358,27 +400,71 @@ impl Lowering {
         let value = at.get("value")?;
         match at.text("type")? {
             "header" => Ok(HeaderRef::Fixed(self.header_named(&value)?)),
-            "expression" if value.opt("op")?.is_none() => self.header_ref(&value, scope),
-            "expression" => match value.text("op")? {
-                "dereference_header_stack" | "dereference_stack" => {
-                    let left = value.get("left")?;
-                    let stack = self.stack_named(&left.get("value")?)?;
-                    let index = self.expr(&value.get("right")?, scope)?;
-                    if let Some(i) = index.as_small() {
-                        let headers = &self.program.stacks[stack as usize].headers;
-                        return match headers.get(i as usize) {
-                            Some(&header) => Ok(HeaderRef::Fixed(header)),
-                            None => Err(value.error("the index is beyond the end of the stack")),
-                        };
+            // `stack.last`
+            "stack_field" => {
+                let parts = value.items()?;
+                match parts.as_slice() {
+                    [stack] | [stack, _] => {
+                        let stack = self.stack_named(stack)?;
+                        let index = Box::new(Expr::LastIndex(stack));
+                        Ok(HeaderRef::Element { stack, index })
                     }
-                    Ok(HeaderRef::Element {
-                        stack,
-                        index: Box::new(index),
-                    })
+                    _ => Err(value.error("expected a stack")),
                 }
-                op => Err(value.error(format!("operator `{op}` does not give a header"))),
-            },
+            }
+            "expression" if value.opt("op")?.is_none() => self.header_ref(&value, scope),
+            "expression" => self.header_operation(&value, scope),
             other => Err(at.error(format!("expected a header, found a `{other}`"))),
+        }
+    }
+
+    /// `{"op": …, "left": …, "right": …}` that gives a header.
+    fn header_operation(&mut self, value: &At<'_>, scope: &Scope) -> Result<HeaderRef, LoadError> {
+        match value.text("op")? {
+            "dereference_header_stack" | "dereference_stack" => {
+                let left = value.get("left")?;
+                let stack = self.stack_named(&left.get("value")?)?;
+                let index = self.expr(&value.get("right")?, scope)?;
+                self.element(stack, index, value)
+            }
+            "access_union_header" => {
+                let members = self.union_ref(&value.get("left")?, scope)?;
+                let position = value.get("right")?;
+                let at = position.number(1 << 16)? as usize;
+                match members.into_iter().nth(at) {
+                    Some(member) => Ok(member),
+                    None => Err(position.error("the header union has no such member")),
+                }
+            }
+            "?" => {
+                let condition = self.expr(&value.get("cond")?, scope)?;
+                let left = self.header_ref(&value.get("left")?, scope)?;
+                let right = self.header_ref(&value.get("right")?, scope)?;
+                Ok(HeaderRef::Choice(
+                    Box::new(condition),
+                    Box::new(left),
+                    Box::new(right),
+                ))
+            }
+            op => Err(value.error(format!("operator `{op}` does not give a header"))),
+        }
+    }
+
+    /// `[header, field]` where the header is an operation: an element of a stack.
+    fn field_of_operation(&mut self, at: &At<'_>, scope: &Scope) -> Result<Expr, LoadError> {
+        let [header_at, field_at] = at.tuple()?;
+        let header = self.header_operation(&header_at, scope)?;
+        let name = field_at.str()?;
+        if name == "$valid$" {
+            return self.valid(&header, at);
+        }
+        let example = &self.program.headers[self.example(&header) as usize];
+        match example.fields.iter().position(|field| field.name == name) {
+            Some(position) => self.access_field(&header, position, at),
+            None => {
+                let header = &example.name;
+                Err(field_at.error(format!("header `{header}` has no field `{name}`")))
+            }
         }
     }
 
@@ -386,6 +472,14 @@ impl Lowering {
     pub(super) fn expr(&mut self, at: &At<'_>, scope: &Scope) -> Result<Expr, LoadError> {
         let value = at.get("value")?;
         match at.text("type")? {
+            "field"
+                if value
+                    .items()?
+                    .first()
+                    .is_some_and(|at| at.value.is_object()) =>
+            {
+                self.field_of_operation(&value, scope)
+            }
             "field" => Ok(Expr::Place(self.field_place(&value)?)),
             "hexstr" => {
                 let (negative, words) = value.hex()?;
@@ -406,16 +500,25 @@ impl Lowering {
             "stack_field" => {
                 let [stack_at, field_at] = value.tuple()?;
                 let stack = self.stack_named(&stack_at)?;
-                let name = field_at.str()?;
-                let first = self.program.stacks[stack as usize].headers[0];
-                let fields = &self.program.headers[first as usize].fields;
-                let Some(position) = fields.iter().position(|field| field.name == name) else {
-                    return Err(field_at.error(format!("the stack's headers have no `{name}`")));
+                self.last_field(stack, &field_at, &value)
+            }
+            "union_stack_field" => {
+                let [stack_at, member_at, field_at] = value.tuple()?;
+                let stack = self.union_stack_member(&stack_at, &member_at)?;
+                self.last_field(stack, &field_at, &value)
+            }
+            "register" => {
+                let [array_at, index_at] = value.tuple()?;
+                let Some(&array) = self.register_index.get(array_at.str()?) else {
+                    return Err(array_at.error("no register array has this name"));
                 };
-                let index = Expr::LastIndex(stack);
-                Ok(Expr::Place(
-                    self.element_field(stack, position, index, &value)?,
-                ))
+                let index = Box::new(self.expr(&index_at, scope)?);
+                let width = self.program.registers[array as usize].width;
+                Ok(Expr::Register {
+                    array,
+                    index,
+                    width,
+                })
             }
             "lookahead" => {
                 let [offset, bits] = value.tuple()?;
@@ -451,15 +554,10 @@ impl Lowering {
             }
             "valid" => return self.validity(&right_at, scope),
             "valid_union" => {
-                let name = right_at.get("value")?;
-                let Some(members) = self.union_index.get(name.str()?).cloned() else {
-                    return Err(name.error("no header union has this name"));
-                };
                 let mut any = Expr::constant(0);
-                for member in members {
-                    let loc = self.program.headers[member as usize].valid;
-                    let word = Box::new(Expr::Word { loc, bits: 1 });
-                    any = Expr::Binary(Binary::BoolOr, Box::new(any), word);
+                for member in self.union_ref(&right_at, scope)? {
+                    let valid = Box::new(self.valid(&member, &right_at)?);
+                    any = Expr::Binary(Binary::BoolOr, Box::new(any), valid);
                 }
                 return Ok(any);
             }
@@ -475,7 +573,7 @@ impl Lowering {
             "access_field" => {
                 let header = self.header_ref(&at.get("left")?, scope)?;
                 let position = right_at.number(1 << 16)? as usize;
-                return self.access_field(header, position, &right_at);
+                return self.access_field(&header, position, &right_at);
             }
             _ => {}
         }
@@ -490,14 +588,49 @@ impl Lowering {
             ));
         }
         let left_at = at.get("left")?;
-        if (op == "==" || op == "!=") && left_at.text("type").is_ok_and(|t| t == "header") {
-            return self.header_equality(op == "!=", &left_at, &right_at, scope);
+        if op == "==" || op == "!=" {
+            let equal = match operand(&left_at) {
+                Operand::Header => {
+                    let a = self.header_ref(&left_at, scope)?;
+                    let b = self.header_ref(&right_at, scope)?;
+                    Some(self.headers_equal(&a, &b, &left_at)?)
+                }
+                Operand::Union => {
+                    let a = self.union_ref(&left_at, scope)?;
+                    let b = self.union_ref(&right_at, scope)?;
+                    let mut any = Expr::constant(0);
+                    for (a, b) in a.iter().zip(&b) {
+                        let same = Box::new(self.headers_equal(a, b, &left_at)?);
+                        any = Expr::Binary(Binary::BoolOr, Box::new(any), same);
+                    }
+                    Some(any)
+                }
+                Operand::Data => None,
+            };
+            if let Some(equal) = equal {
+                return Ok(match op {
+                    "!=" => Expr::BoolNot(Box::new(equal)),
+                    _ => equal,
+                });
+            }
         }
         let left = match left_at.is_null() {
             true if op == "-" || op == "+" => Expr::constant(0),
             _ => self.expr(&left_at, scope)?,
         };
         let right = self.expr(&right_at, scope)?;
+        if let (
+            Expr::Place(Place::Varbit { header: a }),
+            Expr::Place(Place::Varbit { header: b }),
+        ) = (&left, &right)
+        {
+            let equal = Expr::VarbitEqual(*a, *b);
+            return match op {
+                "==" => Ok(equal),
+                "!=" => Ok(Expr::BoolNot(Box::new(equal))),
+                _ => Err(op_at.error("varbits can only be compared for equality")),
+            };
+        }
         let (left, right) = (Box::new(left), Box::new(right));
         let cast = match op {
             "two_comp_mod" => Some(Cast::Wrap),
@@ -539,30 +672,61 @@ impl Lowering {
     }
 
     fn validity(&mut self, at: &At<'_>, scope: &Scope) -> Result<Expr, LoadError> {
-        match self.header_ref(at, scope)? {
+        let header = self.header_ref(at, scope)?;
+        self.valid(&header, at)
+    }
+
+    /// Whether a header is valid.
+    fn valid(&mut self, header: &HeaderRef, at: &At<'_>) -> Result<Expr, LoadError> {
+        match header {
             HeaderRef::Fixed(header) => {
-                let loc = self.program.headers[header as usize].valid;
+                let loc = self.program.headers[*header as usize].valid;
                 Ok(Expr::Word { loc, bits: 1 })
             }
-            HeaderRef::Element { stack, index } => {
-                let first = self.program.stacks[stack as usize].headers[0];
+            HeaderRef::Element { stack, .. } => {
+                let first = self.program.stacks[*stack as usize].headers[0];
                 let hidden = self.program.headers[first as usize].fields.len();
-                Ok(Expr::Place(self.element_field(stack, hidden, *index, at)?))
+                self.access_field(header, hidden, at)
             }
+            HeaderRef::Choice(condition, a, b) => Ok(Expr::Ternary(
+                condition.clone(),
+                Box::new(self.valid(a, at)?),
+                Box::new(self.valid(b, at)?),
+            )),
+        }
+    }
+
+    /// An element of a stack.
+    pub(super) fn element(
+        &self,
+        stack: u32,
+        index: Expr,
+        at: &At<'_>,
+    ) -> Result<HeaderRef, LoadError> {
+        let Some(i) = index.as_small() else {
+            let index = Box::new(index);
+            return Ok(HeaderRef::Element { stack, index });
+        };
+        let headers = &self.program.stacks[stack as usize].headers;
+        match headers.get(i as usize) {
+            Some(&header) => Ok(HeaderRef::Fixed(header)),
+            None => Err(at.error("the index is beyond the end of the stack")),
         }
     }
 
     fn access_field(
         &mut self,
-        header: HeaderRef,
+        header: &HeaderRef,
         position: usize,
         at: &At<'_>,
     ) -> Result<Expr, LoadError> {
         match header {
             HeaderRef::Fixed(index) => {
-                let header = &self.program.headers[index as usize];
+                let header = &self.program.headers[*index as usize];
                 match header.fields.get(position) {
-                    Some(field) if field.varbit => Ok(Expr::Place(Place::Varbit { header: index })),
+                    Some(field) if field.varbit => {
+                        Ok(Expr::Place(Place::Varbit { header: *index }))
+                    }
                     Some(field) => Ok(Expr::Place(Place::Slot {
                         span: field.span,
                         width: field.width,
@@ -571,50 +735,87 @@ impl Lowering {
                     None => Err(at.error("the header has no such field")),
                 }
             }
-            HeaderRef::Element { stack, index } => Ok(Expr::Place(
-                self.element_field(stack, position, *index, at)?,
+            HeaderRef::Element { stack, index } => {
+                let index = (**index).clone();
+                Ok(Expr::Place(
+                    self.element_field(*stack, position, index, at)?,
+                ))
+            }
+            HeaderRef::Choice(condition, a, b) => Ok(Expr::Ternary(
+                condition.clone(),
+                Box::new(self.access_field(a, position, at)?),
+                Box::new(self.access_field(b, position, at)?),
             )),
         }
     }
 
+    /// Any header that a reference may mean: all have one type.
+    fn example(&self, header: &HeaderRef) -> u32 {
+        match header {
+            HeaderRef::Fixed(header) => *header,
+            HeaderRef::Element { stack, .. } => self.program.stacks[*stack as usize].headers[0],
+            HeaderRef::Choice(_, a, _) => self.example(a),
+        }
+    }
+
     /// Headers are equal when both are valid and all their fields are.
-    fn header_equality(
+    fn headers_equal(
         &mut self,
-        negate: bool,
-        left: &At<'_>,
-        right: &At<'_>,
-        scope: &Scope,
+        a: &HeaderRef,
+        b: &HeaderRef,
+        at: &At<'_>,
     ) -> Result<Expr, LoadError> {
-        let (HeaderRef::Fixed(a), HeaderRef::Fixed(b)) = (
-            self.header_ref(left, scope)?,
-            self.header_ref(right, scope)?,
-        ) else {
-            return Err(left.error("elements of stacks cannot be compared as a whole"));
-        };
-        let (a, b) = (
-            &self.program.headers[a as usize],
-            &self.program.headers[b as usize],
-        );
-        if a.type_name != b.type_name || a.varbit.is_some() {
-            return Err(left.error("headers of different types, or with a varbit, are compared"));
+        let header = &self.program.headers[self.example(a) as usize];
+        if header.type_name != self.program.headers[self.example(b) as usize].type_name {
+            return Err(at.error("headers of different types are compared"));
         }
-        let valid = |loc| Box::new(Expr::Word { loc, bits: 1 });
-        let mut equal = Expr::Binary(Binary::BoolAnd, valid(a.valid), valid(b.valid));
-        for (fa, fb) in a.fields.iter().zip(&b.fields) {
-            let value = |field: &crate::program::Field| {
-                Box::new(Expr::Place(Place::Slot {
-                    span: field.span,
-                    width: field.width,
-                    signed: field.signed,
-                }))
+        let varbits: Vec<bool> = header.fields.iter().map(|field| field.varbit).collect();
+        let both = |a, b| Expr::Binary(Binary::BoolAnd, Box::new(a), Box::new(b));
+        let mut equal = both(self.valid(a, at)?, self.valid(b, at)?);
+        for (position, varbit) in varbits.into_iter().enumerate() {
+            let same = match (varbit, a, b) {
+                (true, HeaderRef::Fixed(a), HeaderRef::Fixed(b)) => Expr::VarbitEqual(*a, *b),
+                (true, ..) => {
+                    return Err(at.error("headers with a varbit, chosen at run time, are compared"));
+                }
+                (false, ..) => {
+                    let a = Box::new(self.access_field(a, position, at)?);
+                    let b = Box::new(self.access_field(b, position, at)?);
+                    Expr::Binary(Binary::Eq, a, b)
+                }
             };
-            let same = Expr::Binary(Binary::Eq, value(fa), value(fb));
-            equal = Expr::Binary(Binary::BoolAnd, Box::new(equal), Box::new(same));
+            equal = both(equal, same);
         }
-        Ok(if negate {
-            Expr::BoolNot(Box::new(equal))
-        } else {
-            equal
-        })
+        Ok(equal)
+    }
+}
+
+/// What an operand of `==` is.
+enum Operand {
+    Data,
+    Header,
+    Union,
+}
+
+fn operand(at: &At<'_>) -> Operand {
+    match at.text("type") {
+        Ok("header") => return Operand::Header,
+        Ok("header_union") => return Operand::Union,
+        Ok("expression") => {}
+        _ => return Operand::Data,
+    }
+    let Ok(value) = at.get("value") else {
+        return Operand::Data;
+    };
+    match value.text("op") {
+        Ok("dereference_header_stack" | "dereference_stack" | "access_union_header") => {
+            Operand::Header
+        }
+        Ok("dereference_union_stack") => Operand::Union,
+        Ok("?") => value
+            .get("left")
+            .map_or(Operand::Data, |left| operand(&left)),
+        Ok(_) => Operand::Data,
+        Err(_) => operand(&value),
     }
 }

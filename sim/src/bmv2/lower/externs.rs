@@ -114,11 +114,6 @@ impl Lowering {
                 fields: params,
             });
         }
-        if self.program.digests.len() > 64 {
-            return Err(root
-                .get("learn_lists")?
-                .error("more than 64 digests are not supported"));
-        }
         self.field_list_ids.insert(0, 0);
         self.program.field_lists.push(FieldList::default());
         for node in root.list("field_lists")? {
@@ -218,6 +213,7 @@ impl Lowering {
             algorithm,
             inputs,
             payload,
+            calls: Default::default(),
         })
     }
 
@@ -374,7 +370,12 @@ pub(super) fn algorithm(at: &At<'_>) -> Result<Algorithm, LoadError> {
         "csum16" | "cksum16" => Algorithm::Csum16,
         "crc16" | "crc16_custom" => Algorithm::Crc16,
         "crc32" | "crc32_custom" => Algorithm::Crc32,
+        "crc8_custom" => Algorithm::Crc8,
+        "crc64_custom" => Algorithm::Crc64,
         "crcCCITT" => Algorithm::CrcCcitt,
+        "xxh64" | "bmv2_hash" => Algorithm::Xxh64,
+        "toeplitz" => Algorithm::Toeplitz,
+        "round_robin" => Algorithm::RoundRobin,
         "identity" => Algorithm::Identity,
         "xor16" => Algorithm::Xor16,
         "xor32" => Algorithm::Xor32,

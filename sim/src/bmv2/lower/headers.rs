@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::json::{At, LoadError};
 use super::Lowering;
+use super::unions::union_stacks;
 use crate::program::{ALWAYS, Field, Header, Span, Stack, Varbit};
 
 /// The widest field, in bits; BMv2 knows no bound, memory does.
@@ -58,6 +59,14 @@ impl Lowering {
             }
             stacks.push((node.text("name")?.to_owned(), headers, node));
         }
+        let union_stacks = union_stacks(root, &by_id)?;
+        for header in union_stacks.iter().flat_map(|stack| stack.headers()) {
+            if order.contains(&header) {
+                let at = root.get("header_union_stacks")?;
+                return Err(at.error("a header is in two stacks, or twice in one"));
+            }
+            order.push(header);
+        }
         for i in 0..nodes.len() as u32 {
             if !order.contains(&i) && !nodes[i as usize].flag("metadata", false)? {
                 order.push(i);
@@ -79,6 +88,7 @@ impl Lowering {
                 stride: 0,
             });
         }
+        let union_next: Vec<u32> = union_stacks.iter().map(|_| self.reserve(1)).collect();
         let metadata_start = self.words;
         for (i, node) in nodes.iter().enumerate() {
             if headers[i].is_none() {
@@ -113,30 +123,10 @@ impl Lowering {
             }
             self.program.stacks[s].stride = first.span.words;
         }
+        for (stack, next) in union_stacks.iter().zip(union_next) {
+            self.union_stack(stack, next, &root.get("header_union_stacks")?)?;
+        }
         self.unions(root, &by_id)
-    }
-
-    /// Header unions are sets of headers of which at most one is valid.
-    fn unions(&mut self, root: &At<'_>, by_id: &HashMap<u32, u32>) -> Result<(), LoadError> {
-        if let Some(node) = root.list("header_union_stacks")?.first() {
-            return Err(node.error("stacks of header unions are not supported"));
-        }
-        for node in root.list("header_unions")? {
-            let mut members = Vec::new();
-            for id in node.get("header_ids")?.items()? {
-                let Some(&header) = by_id.get(&id.id()?) else {
-                    return Err(id.error("no header has this id"));
-                };
-                members.push(header);
-            }
-            for &member in &members {
-                let siblings = members.iter().copied().filter(|&m| m != member).collect();
-                self.program.headers[member as usize].union_siblings = siblings;
-            }
-            self.union_index
-                .insert(node.text("name")?.to_owned(), members);
-        }
-        Ok(())
     }
 
     fn reserve(&mut self, words: u32) -> u32 {

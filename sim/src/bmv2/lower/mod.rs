@@ -8,6 +8,7 @@ mod externs;
 mod headers;
 mod parser;
 mod tables;
+mod unions;
 
 use std::collections::HashMap;
 
@@ -63,6 +64,8 @@ struct Lowering {
     header_index: HashMap<String, u32>,
     stack_index: HashMap<String, u32>,
     union_index: HashMap<String, Vec<u32>>,
+    /// The members of a stack of unions, and the stack that each of them is.
+    union_stack_index: HashMap<String, Vec<(String, u32)>>,
     value_set_index: HashMap<String, u32>,
     counter_index: HashMap<String, u32>,
     meter_index: HashMap<String, u32>,

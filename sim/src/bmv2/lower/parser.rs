@@ -95,6 +95,12 @@ impl Lowering {
                         self.check_fixed(self.program.stacks[stack as usize].headers[0], &value)?;
                         self.emit(Op::ExtractNext(stack));
                     }
+                    "union_stack" => {
+                        let [stack_at, member_at] = value.tuple()?;
+                        let stack = self.union_stack_member(&stack_at, &member_at)?;
+                        self.check_fixed(self.program.stacks[stack as usize].headers[0], &value)?;
+                        self.emit(Op::ExtractNext(stack));
+                    }
                     other => return Err(what.error(format!("extract to `{other}`: unsupported"))),
                 }
                 Ok(())
@@ -110,6 +116,12 @@ impl Lowering {
                     }
                     "stack" => {
                         let stack = self.stack_named(&value)?;
+                        let header = self.program.stacks[stack as usize].headers[0];
+                        (header, Op::ExtractNextVarbit { stack, bits })
+                    }
+                    "union_stack" => {
+                        let [stack_at, member_at] = value.tuple()?;
+                        let stack = self.union_stack_member(&stack_at, &member_at)?;
                         let header = self.program.stacks[stack as usize].headers[0];
                         (header, Op::ExtractNextVarbit { stack, bits })
                     }
@@ -280,8 +292,11 @@ impl Lowering {
         let [deparser] = deparsers.as_slice() else {
             return Err(deparsers_at.error("v1model has exactly one deparser"));
         };
-        if let Some(op) = deparser.list("primitives")?.first() {
-            return Err(op.error("statements in a deparser are not supported"));
+        let statements = deparser.list("primitives")?;
+        if !statements.is_empty() {
+            self.program.deparser = Some(self.pc());
+            self.primitives(&statements, &Scope::default())?;
+            self.emit(Op::Stop);
         }
         for name in deparser.get("order")?.items()? {
             let header = self.header_named(&name)?;
