@@ -466,13 +466,13 @@ impl Lowering {
             }
             (HeaderRef::Element { stack, index }, from) => {
                 let i = self.word(&index, at)?;
-                self.for_each_element(stack, i, |l, to| {
+                self.for_each_element(stack, i, at, |l, to| {
                     l.copy_header(HeaderRef::Fixed(to), from.clone(), at)
                 })
             }
             (to, HeaderRef::Element { stack, index }) => {
                 let i = self.word(&index, at)?;
-                self.for_each_element(stack, i, |l, from| {
+                self.for_each_element(stack, i, at, |l, from| {
                     l.copy_header(to.clone(), HeaderRef::Fixed(from), at)
                 })
             }
@@ -485,12 +485,15 @@ impl Lowering {
         &mut self,
         stack: u32,
         i: u32,
+        at: &At<'_>,
         mut code: impl FnMut(&mut Self, u32) -> Result<(), LoadError>,
     ) -> Result<(), LoadError> {
         for (position, header) in self.elements(stack) {
             let b = self.constant(&[position]).loc;
+            let c = self.temporary(1, at)?.loc;
+            self.emit(Op::Eq { d: c, a: i, b });
             let skip = self.program.code.len();
-            self.emit(Op::JumpUnlessEqual { a: i, b, to: 0 });
+            self.emit(Op::JumpIfZero { c, to: 0 });
             code(self, header)?;
             let here = self.pc();
             self.patch(skip, here);
