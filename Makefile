@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Everything that `make test` installs or builds, so that a test that misses one of them fails
 # instead of being skipped. `bmv2` and `p4c` are used where they are on PATH and not required.
-REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn,openssl
+REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn,pypi-p4runtime-shell,pypi-finsy,pypi-ptf,openssl
 # Property tests draw the same cases in every `make test`, so that a failure is the change's and not the
 # dice's; `make soak` throws the dice.
 PROPTEST_RNG_SEED ?= 1

@@ -1,13 +1,12 @@
-//! MQTT-SN clients that nobody here wrote, from PyPI, driven step by step.
+//! MQTT-SN and P4Runtime clients that nobody here wrote, from PyPI, driven step by step.
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{ChildStdin, Command};
-use std::sync::OnceLock;
 
 use crate::netns::Namespace;
 use crate::process::{Lines, Process};
+use crate::python::Environment;
 use crate::system::DEADLINE;
 use crate::{repository, require};
 
@@ -18,49 +17,57 @@ pub enum Library {
     MqttSn12,
     /// `mqttsn`; its steps are the methods in `tests/clients/mqttsn_0.py`.
     Mqttsn,
+    /// `p4runtime-shell`; its steps are the methods in `tests/clients/p4runtime_shell.py`.
+    P4RuntimeShell,
+    /// `finsy`; its steps are the methods in `tests/clients/finsy_steps.py`.
+    Finsy,
 }
 
 impl Library {
     /// Whether it can be used here; see [`require`].
     #[must_use = "a test that cannot run has to return"]
     pub fn is_here(self) -> bool {
-        let (thing, module, _) = self.names();
-        let here = python().is_some_and(|python| {
+        let about = self.about();
+        let here = about.environment.python().is_some_and(|python| {
             let mut import = Command::new(python);
-            let output = import.args(["-c", &format!("import {module}")]).output();
+            let output = import
+                .args(["-c", &format!("import {}", about.module)])
+                .output();
             output.is_ok_and(|output| output.status.success())
         });
-        require(thing, here)
+        require(about.thing, here)
     }
 
-    /// What `TOPICSWITCH_REQUIRE` calls it, what Python does, and the script that drives it.
-    fn names(self) -> (&'static str, &'static str, &'static str) {
+    fn about(self) -> About {
+        let about = |environment, thing, module, script| About {
+            environment,
+            thing,
+            module,
+            script,
+        };
+        let mqtt_sn = Environment::MqttSn;
         match self {
-            Library::MqttSn12 => ("pypi-mqtt-sn-12", "mqttsn12", "mqtt_sn_12.py"),
-            Library::Mqttsn => ("pypi-mqttsn", "mqttsn.client", "mqttsn_0.py"),
+            Library::MqttSn12 => about(mqtt_sn, "pypi-mqtt-sn-12", "mqttsn12", "mqtt_sn_12.py"),
+            Library::Mqttsn => about(mqtt_sn, "pypi-mqttsn", "mqttsn.client", "mqttsn_0.py"),
+            Library::P4RuntimeShell => about(
+                Environment::P4Runtime,
+                "pypi-p4runtime-shell",
+                "p4runtime_sh.shell",
+                "p4runtime_shell.py",
+            ),
+            Library::Finsy => about(Environment::Finsy, "pypi-finsy", "finsy", "finsy_steps.py"),
         }
     }
 }
 
-/// The Python of a virtual environment with all of them, made when it is not there yet.
-fn python() -> Option<&'static PathBuf> {
-    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let make = || {
-        let venv = repository().join("target/venv-clients");
-        let python = venv.join("bin/python");
-        let mut make = Command::new("python3");
-        let made = make.args(["-m", "venv"]).arg(&venv).output();
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
-        install.args(["--require-hashes", "--requirement"]);
-        install.arg(repository().join("tests/clients/requirements.txt"));
-        let installed = made.and_then(|_| install.output());
-        if !matches!(&installed, Ok(output) if output.status.success()) {
-            eprintln!("pip: {installed:?}");
-        }
-        python.is_file().then_some(python)
-    };
-    PYTHON.get_or_init(make).as_ref()
+struct About {
+    environment: Environment,
+    /// What `TOPICSWITCH_REQUIRE` calls it.
+    thing: &'static str,
+    /// What Python calls it.
+    module: &'static str,
+    /// The script that drives it.
+    script: &'static str,
 }
 
 /// One running client.
@@ -73,17 +80,17 @@ pub struct ForeignClient {
 }
 
 impl ForeignClient {
-    /// Starts one that speaks to the broker there, in `namespace` if given.
+    /// Starts one that speaks to the broker or switch there, in `namespace` if given.
     ///
     /// # Panics
     /// When it cannot be started, or [`Library::is_here`] was not asked.
-    pub fn start(library: Library, broker: SocketAddr, namespace: Option<&Namespace>) -> Self {
-        let (_, _, script) = library.names();
-        let mut command = Command::new(python().expect("it is here"));
+    pub fn start(library: Library, server: SocketAddr, namespace: Option<&Namespace>) -> Self {
+        let about = library.about();
+        let mut command = Command::new(about.environment.python().expect("it is here"));
         command
             .arg("-u")
-            .arg(repository().join("tests/clients").join(script))
-            .args([broker.ip().to_string(), broker.port().to_string()]);
+            .arg(repository().join("tests/clients").join(about.script))
+            .args([server.ip().to_string(), server.port().to_string()]);
         let (process, steps, lines) = Process::start_conversing(command, namespace);
         ForeignClient {
             process,

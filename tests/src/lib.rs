@@ -26,7 +26,9 @@ pub mod netns;
 pub mod network;
 pub mod plain_broker;
 pub mod process;
+pub mod python;
 pub mod system;
+pub mod veth_switch;
 pub mod workload;
 
 /// Whether a test that needs `thing` can run: `available`, said aloud where it cannot.
