@@ -1,7 +1,7 @@
 //! Runs a switch: frames from its ports through its pipeline to its ports and its controllers.
 //!
-//! Two ways to drive it. [`Runtime::start`] gives it threads: one moves packets and sleeps when
-//! there are none, one sends digests and idle-timeout notifications. [`Runtime::step`] gives it
+//! Two ways to drive it. [`Runtime::start`] gives it threads: workers, each for its group of ports,
+//! that move packets and sleep when there are none; and one that sends digests and idle-timeout notifications. [`Runtime::step`] gives it
 //! no thread and a virtual time: each call moves what waits at that time, and nothing else
 //! happens, so that a test is the same each time it runs.
 //!
@@ -23,19 +23,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::ports::{Port, PortCounters, PortSpec, mem_pair};
+use crate::ports::{NumberedPort, PortCounters, PortSpec, mem_pair};
 use crate::server::{Clock, Device, DeviceConfig, P4RuntimeService};
 use crate::{Switch, SwitchConfig};
 
+mod outlets;
 mod pump;
 mod stop;
 
-use pump::{Outlets, Pump};
+use outlets::Outlets;
+use pump::Pump;
 use stop::{Stop, Waker, notify};
 
 /// The CPU port unless configured otherwise, as BMv2 is usually started (`--cpu-port 510`).
 pub const DEFAULT_CPU_PORT: u32 = 510;
-/// Packets of controllers that wait for the packet thread.
+/// Packets of controllers that wait for a worker.
 const CPU_QUEUE: usize = 4096;
 
 /// How a runtime is to be.
@@ -49,6 +51,10 @@ pub struct RuntimeConfig {
     pub cpu_port: u32,
     /// Frames taken from one port before the next port has its turn.
     pub batch: usize,
+    /// Threads that move packets; the ports are dealt out to them in turn. What one port receives
+    /// is handled and sent in its order, however many there are. More than there are ports are of
+    /// no use and are not started.
+    pub workers: usize,
 }
 
 impl Default for RuntimeConfig {
@@ -58,6 +64,7 @@ impl Default for RuntimeConfig {
             device: DeviceConfig::default(),
             cpu_port: DEFAULT_CPU_PORT,
             batch: 64,
+            workers: 1,
         }
     }
 }
@@ -99,7 +106,7 @@ pub struct Step {
 /// A switch with its ports and its P4Runtime device, not running by itself.
 pub struct Runtime {
     device: Arc<Device>,
-    pump: Pump,
+    pumps: Vec<Pump>,
     reports: Vec<PortReport>,
     virtual_now: Arc<AtomicU64>,
 }
@@ -111,23 +118,34 @@ impl Runtime {
     /// [`RuntimeError::DuplicatePort`], [`RuntimeError::PortOutOfRange`].
     pub fn new(
         config: RuntimeConfig,
-        ports: Vec<(u32, Box<dyn Port>)>,
+        ports: Vec<NumberedPort>,
     ) -> Result<Self, RuntimeError> {
         let switch = Switch::new(config.switch);
         let (cpu, link) = mem_pair("cpu", CPU_QUEUE);
         let device = Device::new(config.device, Arc::clone(&switch), link);
-        let report = |(number, port): &(u32, Box<dyn Port>)| PortReport {
+        let report = |(number, port): &NumberedPort| PortReport {
             number: *number,
             spec: port.spec(),
             counters: port.counters(),
         };
         let reports = ports.iter().map(report).collect();
-        let worker = switch.worker();
-        let outlets = Outlets::new(config.cpu_port, ports, Arc::clone(&device))?;
-        let pump = Pump::new(worker, config.batch, cpu, outlets);
+        let workers = config.workers.clamp(1, ports.len().max(1));
+        let outlets = (0..workers)
+            .map(|_| Outlets::new(config.cpu_port, &ports, Arc::clone(&device)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut groups: Vec<Vec<NumberedPort>> = (0..workers).map(|_| Vec::new()).collect();
+        for (index, port) in ports.into_iter().enumerate() {
+            groups[index % workers].push(port);
+        }
+        // The last group has the fewest ports: it serves the controllers' packets, too.
+        groups[workers - 1].push((config.cpu_port, Box::new(cpu)));
+        let pump = |(ports, outlets)| {
+            let worker = switch.worker();
+            Pump::new(worker, Arc::clone(&switch), config.batch, ports, outlets)
+        };
         Ok(Runtime {
             device,
-            pump,
+            pumps: groups.into_iter().zip(outlets).map(pump).collect(),
             reports,
             virtual_now: Arc::default(),
         })
@@ -161,7 +179,7 @@ impl Runtime {
     pub fn step(&mut self, now: Duration) -> Step {
         let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         self.virtual_now.store(nanos, Ordering::Release);
-        let frames = self.pump.drain(now);
+        let frames = self.pumps.iter_mut().map(|pump| pump.drain(now)).sum();
         Step {
             frames,
             next: self.device.poll(now),
@@ -176,7 +194,6 @@ impl Runtime {
         let start = Instant::now();
         self.device.start_at(unix_time());
         let stop = Arc::new(Stop::new()?);
-        let epoll = self.pump.watch(&stop)?;
         let mut threads = Vec::new();
 
         let (device, stopped) = (Arc::clone(&self.device), Arc::clone(&stop));
@@ -193,13 +210,14 @@ impl Runtime {
         self.device.on_wake(wake);
         threads.push(notifier);
 
-        let (mut pump, stopped) = (self.pump, Arc::clone(&stop));
-        threads.push(
-            std::thread::Builder::new()
-                .name("sim-packets".to_owned())
-                .spawn(move || pump.run(&epoll, start, &stopped))
-                .inspect_err(|_| stop.stop())?,
-        );
+        for (index, mut pump) in self.pumps.into_iter().enumerate() {
+            let stopped = Arc::clone(&stop);
+            let thread = std::thread::Builder::new()
+                .name(format!("sim-packets-{index}"))
+                .spawn(move || pump.run(start, &stopped))
+                .inspect_err(|_| stop.stop())?;
+            threads.push(thread);
+        }
         Ok(RunningRuntime {
             device: self.device,
             reports: self.reports,

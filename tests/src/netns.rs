@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
-use sim::ports::{AfPacketPort, Batch, Port};
+use sim::ports::{AfPacketPort, Port, PortSender};
 
 /// A network namespace.
 #[derive(Debug)]
@@ -98,9 +98,10 @@ impl Namespace {
     /// When there is no such interface.
     pub fn open(&self, interface: &str) -> RawInterface {
         let port = self.run(|| AfPacketPort::open(interface));
+        let port = port.expect("the interface is there");
         RawInterface {
-            port: port.expect("the interface is there"),
-            batch: Batch::new(64),
+            sender: port.sender(),
+            port,
             waiting: VecDeque::new(),
         }
     }
@@ -115,18 +116,17 @@ pub fn on_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 }
 
 /// Raw frames of one interface.
-#[derive(Debug)]
 pub struct RawInterface {
     port: AfPacketPort,
-    batch: Batch,
+    sender: Box<dyn PortSender>,
     waiting: VecDeque<Vec<u8>>,
 }
 
 impl RawInterface {
     /// Sends a frame.
     pub fn send(&mut self, frame: &[u8]) {
-        self.port.send(frame, &[]);
-        self.port.flush();
+        self.sender.send(frame, &[]);
+        self.sender.flush();
     }
 
     /// The next frame that arrives before the deadline.
@@ -138,12 +138,11 @@ impl RawInterface {
             if let Some(frame) = self.waiting.pop_front() {
                 return Some(frame);
             }
-            self.batch.clear();
-            self.port
-                .receive(&mut self.batch)
-                .expect("the interface is there");
-            if !self.batch.is_empty() {
-                self.waiting.extend(self.batch.frames().map(<[u8]>::to_vec));
+            let waiting = &mut self.waiting;
+            let shown = self
+                .port
+                .receive(64, &mut |frame| waiting.push_back(frame.to_vec()));
+            if shown.expect("the interface is there") > 0 {
                 continue;
             }
             let left = deadline.checked_duration_since(Instant::now())?;

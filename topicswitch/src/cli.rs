@@ -198,7 +198,8 @@ pub struct SimRunArgs {
     /// Serve P4Runtime there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub p4runtime: Option<SocketAddr>,
-    /// A port: `1=af-packet:veth0`, `2=udp:127.0.0.1:1884`. Give one flag a port.
+    /// A port: `1=af-packet:veth0`, `2=udp:127.0.0.1:1884`, `3=pcap:in.pcap,out.pcap`. Give one
+    /// flag a port.
     #[arg(long = "port", value_name = "N=KIND:…")]
     pub ports: Vec<sim::ports::PortConfig>,
     /// Device id that P4Runtime clients must name.
@@ -207,6 +208,9 @@ pub struct SimRunArgs {
     /// Port number of packet-in and packet-out.
     #[arg(long, value_name = "N")]
     pub cpu_port: Option<u32>,
+    /// Threads that move packets; the ports are dealt out to them in turn.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZeroUsize>,
     /// Answer `topicswitch status` there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<SocketAddr>,

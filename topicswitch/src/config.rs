@@ -118,7 +118,10 @@ pub struct SimConfig {
     pub cpu_port: u32,
     /// Where P4Runtime is served. Default 127.0.0.1:9559.
     pub p4runtime: SocketAddr,
-    /// Ports, each `NUMBER=af-packet:INTERFACE` or `NUMBER=udp:ADDRESS:PORT[,…]`. Default none.
+    /// Threads that move packets; the ports are dealt out to them in turn. Default 1.
+    pub workers: std::num::NonZeroUsize,
+    /// Ports, each `NUMBER=af-packet:INTERFACE`, `NUMBER=udp:ADDRESS:PORT[,…]` or
+    /// `NUMBER=pcap:IN,OUT[,pace]`. Default none.
     pub ports: Vec<String>,
 }
 
@@ -128,6 +131,7 @@ impl Default for SimConfig {
             device_id: 1,
             cpu_port: 510,
             p4runtime: SocketAddr::from(([127, 0, 0, 1], 9559)),
+            workers: std::num::NonZeroUsize::MIN,
             ports: Vec::new(),
         }
     }

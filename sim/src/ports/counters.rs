@@ -21,11 +21,13 @@ pub enum DropReason {
     Offload,
     /// The system refused to send the frame.
     Refused,
+    /// Only a part of the frame is in the capture file.
+    Incomplete,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::QueueFull,
         DropReason::NotUdp,
         DropReason::BadChecksum,
@@ -33,6 +35,7 @@ impl DropReason {
         DropReason::TooLong,
         DropReason::Offload,
         DropReason::Refused,
+        DropReason::Incomplete,
     ];
 
     /// A short name in `snake_case`, for reports and metrics labels.
@@ -45,6 +48,7 @@ impl DropReason {
             DropReason::TooLong => "too_long",
             DropReason::Offload => "offload",
             DropReason::Refused => "refused",
+            DropReason::Incomplete => "incomplete",
         }
     }
 }
@@ -55,7 +59,7 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// Counters of one port. One thread counts, any thread reads; each number is exact, numbers read
+/// Counters of one port. Any thread counts and reads; each number is exact, numbers read
 /// together may be a few frames apart.
 #[derive(Debug, Default)]
 pub struct PortCounters {
@@ -112,7 +116,11 @@ impl PortCounters {
     }
 
     pub(crate) fn sent(&self, bytes: usize) {
-        self.tx_frames.fetch_add(1, Relaxed);
+        self.sent_many(1, bytes);
+    }
+
+    pub(crate) fn sent_many(&self, frames: usize, bytes: usize) {
+        self.tx_frames.fetch_add(frames as u64, Relaxed);
         self.tx_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
@@ -121,7 +129,11 @@ impl PortCounters {
     }
 
     pub(crate) fn rx_dropped(&self, reason: DropReason) {
-        self.rx_drops[reason as usize].fetch_add(1, Relaxed);
+        self.rx_dropped_many(reason, 1);
+    }
+
+    pub(crate) fn rx_dropped_many(&self, reason: DropReason, frames: u64) {
+        self.rx_drops[reason as usize].fetch_add(frames, Relaxed);
     }
 
     pub(crate) fn tx_dropped(&self, reason: DropReason) {

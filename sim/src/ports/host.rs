@@ -208,7 +208,7 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Batch, Port, mem_pair};
+    use super::super::{Port, mem_pair};
     use super::*;
 
     const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -223,11 +223,10 @@ mod tests {
             Ipv4Addr::new(10, 0, 0, 1),
         );
         let b = Host::new(link_b, MacAddr([2, 0, 0, 0, 0, 2]), SERVER_IP);
-        let mut batch = Batch::new(8);
-        let mut carry = move |from: &mut dyn Port, to: &mut dyn Port| {
-            batch.clear();
-            from.receive(&mut batch).expect("never fails");
-            batch.frames().for_each(|frame| to.send(frame, &[]));
+        let carry = |from: &mut dyn Port, to: &mut dyn Port| {
+            let mut to = to.sender();
+            from.receive(8, &mut |frame| to.send(frame, &[]))
+                .expect("never fails");
         };
         let wire = move || {
             carry(&mut port_a, &mut port_b);

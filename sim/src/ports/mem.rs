@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::Notify;
 
-use super::{Batch, DropReason, MAX_FRAME, Port, PortCounters, PortSpec};
+use super::{DropReason, MAX_FRAME, Port, PortCounters, PortSender, PortSpec};
 
 /// Makes a port for the switch and the link at its other end. Each direction holds up to
 /// `capacity` frames; a frame sent into a full queue is dropped and counted.
@@ -28,7 +28,7 @@ pub fn mem_pair(name: &str, capacity: usize) -> (MemPort, MemLink) {
     let port = MemPort {
         name: name.to_owned(),
         input: to_switch_rx,
-        output: from_switch_tx,
+        output: Arc::new(from_switch_tx),
         counters: Arc::clone(&counters),
     };
     (
@@ -45,7 +45,7 @@ pub fn mem_pair(name: &str, capacity: usize) -> (MemPort, MemLink) {
 pub struct MemPort {
     name: String,
     input: Consumer,
-    output: Producer,
+    output: Arc<Producer>,
     counters: Arc<PortCounters>,
 }
 
@@ -58,26 +58,42 @@ impl Port for MemPort {
         self.input.wake.event.as_fd()
     }
 
-    fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
+    fn receive(&mut self, budget: usize, each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         self.input.wake.rearm();
-        while batch.room() > 0 {
+        for shown in 0..budget {
             let counters = &self.counters;
             let took = self.input.take(|frame| {
-                if batch.push(frame) {
-                    counters.received(frame.len());
-                } else {
-                    counters.rx_dropped(DropReason::TooLong);
-                }
+                counters.received(frame.len());
+                each(frame);
             });
             if !took {
-                return Ok(());
+                return Ok(shown);
             }
         }
-        // More may wait behind a full batch: the descriptor must say so.
+        // More may wait: the descriptor must say so.
         self.input.wake.signal();
-        Ok(())
+        Ok(budget)
     }
 
+    fn sender(&self) -> Box<dyn PortSender> {
+        Box::new(MemSender {
+            output: Arc::clone(&self.output),
+            counters: Arc::clone(&self.counters),
+        })
+    }
+
+    fn counters(&self) -> Arc<PortCounters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+/// One thread's way out through a [`MemPort`].
+struct MemSender {
+    output: Arc<Producer>,
+    counters: Arc<PortCounters>,
+}
+
+impl PortSender for MemSender {
     fn send(&mut self, head: &[u8], payload: &[u8]) {
         match self.output.give(head, payload) {
             Ok(()) => self.counters.sent(head.len() + payload.len()),
@@ -86,10 +102,6 @@ impl Port for MemPort {
             }
             Err(LinkError::Closed) => self.counters.tx_dropped(DropReason::Refused),
         }
-    }
-
-    fn counters(&self) -> Arc<PortCounters> {
-        Arc::clone(&self.counters)
     }
 }
 
@@ -334,10 +346,15 @@ impl Wake {
 
     /// To be called before looking into the queue: a frame that comes later signals again.
     fn rearm(&self) {
-        // Nothing to read is no error here. Read first, then clear: a signal in between is not
-        // needed, for the look into the queue is still to come; the swap makes its frame visible.
-        let _ = self.event.read();
-        self.signalled.swap(false, Ordering::AcqRel);
+        if !self.signalled.load(Ordering::Acquire) {
+            return;
+        }
+        // Read first, then clear: a signal in between is not needed, for the look into the queue is
+        // still to come; the swap makes its frame visible. When nothing is there to read, whoever
+        // set the flag is about to write, and the flag stays until that was read.
+        if self.event.read().is_ok() {
+            self.signalled.swap(false, Ordering::AcqRel);
+        }
     }
 
     /// Waits for a signal; `false` when `deadline` came first.
@@ -372,10 +389,11 @@ mod tests {
         let (mut port, link) = mem_pair("t", 4);
         link.send(b"a").expect("room");
         link.send(b"b").expect("room");
-        let mut batch = Batch::new(8);
-        port.receive(&mut batch).expect("never fails");
-        assert_eq!(batch.frames().collect::<Vec<_>>(), [b"a", b"b"]);
-        port.send(b"he", b"ad");
+        let mut got = Vec::new();
+        let shown = port.receive(8, &mut |frame| got.push(frame.to_vec()));
+        assert_eq!(shown.expect("never fails"), 2);
+        assert_eq!(got, [b"a", b"b"]);
+        port.sender().send(b"he", b"ad");
         assert_eq!(link.recv_deadline(soon()).as_deref(), Some(&b"head"[..]));
         assert_eq!(port.counters().read().rx_frames, 2);
         assert_eq!(port.counters().read().tx_bytes, 4);
@@ -383,11 +401,11 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (mut port, link) = mem_pair("t", 1);
+        let (port, link) = mem_pair("t", 1);
         assert_eq!(link.send(b"a"), Ok(()));
         assert_eq!(link.send(b"b"), Err(LinkError::Full));
-        port.send(b"a", b"");
-        port.send(b"b", b"");
+        port.sender().send(b"a", b"");
+        port.sender().send(b"b", b"");
         assert_eq!(port.counters().tx_drops(DropReason::QueueFull), 1);
     }
 
@@ -397,34 +415,32 @@ mod tests {
         for frame in [b"a", b"b", b"c"] {
             link.send(frame).expect("room");
         }
-        let mut batch = Batch::new(2);
-        port.receive(&mut batch).expect("never fails");
-        assert_eq!(batch.len(), 2);
+        let mut ignore = |_: &[u8]| {};
+        assert_eq!(port.receive(2, &mut ignore).expect("never fails"), 2);
         assert!(port.input.wake.wait(soon()));
-        batch.clear();
-        port.receive(&mut batch).expect("never fails");
-        assert_eq!(batch.len(), 1);
+        assert_eq!(port.receive(2, &mut ignore).expect("never fails"), 1);
         assert!(!port.input.wake.wait(Instant::now()));
     }
 
     #[test]
     fn a_waiting_thread_is_woken_by_each_frame() {
-        let (mut port, link) = mem_pair("t", 1024);
+        let (port, link) = mem_pair("t", 1024);
+        let mut sender = port.sender();
         let reader = std::thread::spawn(move || {
             (0..500).all(|i: u32| link.recv_deadline(soon()) == Some(i.to_be_bytes().to_vec()))
         });
         for i in 0..500_u32 {
-            port.send(&i.to_be_bytes(), &[]);
+            sender.send(&i.to_be_bytes(), &[]);
         }
         assert!(reader.join().expect("no panic"));
     }
 
     #[tokio::test]
     async fn a_waiting_task_is_woken_and_told_of_the_end() {
-        let (mut port, link) = mem_pair("t", 4);
+        let (port, link) = mem_pair("t", 4);
         let reader = tokio::spawn(async move { (link.recv().await, link.recv().await) });
         tokio::task::yield_now().await;
-        port.send(b"x", b"");
+        port.sender().send(b"x", b"");
         drop(port);
         let (first, second) = reader.await.expect("no panic");
         assert_eq!(first.as_deref(), Some(&b"x"[..]));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::frame::MacAddr;
@@ -37,6 +38,19 @@ pub enum PortSpec {
     Udp(UdpSpec),
     /// A network interface (veth, NIC), by name.
     AfPacket(String),
+    /// Capture files.
+    Pcap(PcapSpec),
+}
+
+/// A `pcap` port: `pcap:IN,OUT[,pace]`, where IN or OUT may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PcapSpec {
+    /// The capture whose frames come in.
+    pub input: Option<PathBuf>,
+    /// Where frames that go out are written; what the file held is lost.
+    pub output: Option<PathBuf>,
+    /// Frames come at the distances of their times in the capture, and not as fast as possible.
+    pub pace: bool,
 }
 
 /// A `udp` port.
@@ -83,7 +97,10 @@ pub enum PortSpecError {
     #[error("`{0}` is not a port number: take one from 1 to 509 (510 is the CPU port, 511 drops)")]
     BadNumber(String),
     /// The kind is not known.
-    #[error("`{0}` is not a kind of port: there are af-packet:IFACE, udp:ADDR:PORT and mem:NAME")]
+    #[error(
+        "`{0}` is not a kind of port: there are af-packet:IFACE, udp:ADDR:PORT, pcap:IN,OUT \
+             and mem:NAME"
+    )]
     UnknownKind(String),
     /// A name is missing.
     #[error("`{0}` names nothing: write {0}:NAME")]
@@ -102,6 +119,12 @@ pub enum PortSpecError {
         /// What is wrong with its value.
         reason: String,
     },
+    /// A pcap port with neither file, or with more than the files and `pace`.
+    #[error(
+        "`{0}` is no pcap port: write pcap:IN,OUT, like pcap:in.pcap,out.pcap; either may be left \
+         out (pcap:in.pcap or pcap:,out.pcap), and `,pace` behind them keeps the times of IN"
+    )]
+    BadPcap(String),
     /// Bound to 0.0.0.0 without `local=`.
     #[error(
         "udp:{0} listens on every address, so frames need a destination address: add \
@@ -147,6 +170,7 @@ impl FromStr for PortSpec {
         match kind {
             "mem" => Ok(PortSpec::Mem(name("mem")?)),
             "af-packet" => Ok(PortSpec::AfPacket(name("af-packet")?)),
+            "pcap" => Ok(PortSpec::Pcap(parse_pcap(rest)?)),
             "udp" => Ok(PortSpec::Udp(parse_udp(rest)?)),
             _ => Err(PortSpecError::UnknownKind(kind.to_owned())),
         }
@@ -158,6 +182,25 @@ impl fmt::Display for PortSpec {
         match self {
             PortSpec::Mem(name) => write!(f, "mem:{name}"),
             PortSpec::AfPacket(interface) => write!(f, "af-packet:{interface}"),
+            PortSpec::Pcap(PcapSpec {
+                input,
+                output,
+                pace,
+            }) => {
+                let name = |path: &Option<PathBuf>| {
+                    path.as_ref()
+                        .map(|path| path.display().to_string())
+                        .unwrap_or_default()
+                };
+                write!(f, "pcap:{}", name(input))?;
+                if output.is_some() || *pace {
+                    write!(f, ",{}", name(output))?;
+                }
+                if *pace {
+                    write!(f, ",pace")?;
+                }
+                Ok(())
+            }
             PortSpec::Udp(udp) => {
                 write!(f, "udp:{}", udp.bind)?;
                 if udp.mac != DEFAULT_SERVICE_MAC {
@@ -203,6 +246,30 @@ fn parse_udp(text: &str) -> Result<UdpSpec, PortSpecError> {
     Ok(spec)
 }
 
+fn parse_pcap(text: &str) -> Result<PcapSpec, PortSpecError> {
+    let bad = || PortSpecError::BadPcap(format!("pcap:{text}"));
+    let mut parts = text.split(',');
+    let mut path = || {
+        let part = parts.next().unwrap_or("");
+        (!part.is_empty()).then(|| PathBuf::from(part))
+    };
+    let (input, output) = (path(), path());
+    let pace = match parts.next() {
+        None => false,
+        Some("pace") => true,
+        Some(_) => return Err(bad()),
+    };
+    let nothing_to_pace = pace && input.is_none();
+    if parts.next().is_some() || nothing_to_pace || (input.is_none() && output.is_none()) {
+        return Err(bad());
+    }
+    Ok(PcapSpec {
+        input,
+        output,
+        pace,
+    })
+}
+
 fn parse_mac(option: &'static str, value: &str) -> Result<MacAddr, PortSpecError> {
     let bad = |reason: String| PortSpecError::BadOption { option, reason };
     let mac: MacAddr = value
@@ -224,6 +291,10 @@ mod tests {
             "1=mem:broker",
             "2=af-packet:veth0",
             "3=udp:127.0.0.1:1884",
+            "5=pcap:in.pcap,out.pcap",
+            "5=pcap:in.pcap",
+            "5=pcap:,out.pcap",
+            "5=pcap:in.pcap,,pace",
             "4=udp:0.0.0.0:1884,mac=02:00:00:00:00:09,gateway-mac=02:00:00:00:00:08,local=192.0.2.1",
         ] {
             let port: PortConfig = text.parse().expect("valid");
@@ -242,6 +313,9 @@ mod tests {
             ("1=dpdk:0", "`dpdk`"),
             ("1=mem", "mem:NAME"),
             ("1=af-packet:", "af-packet:NAME"),
+            ("1=pcap:", "pcap:IN,OUT"),
+            ("1=pcap:,out.pcap,pace", "pcap:IN,OUT"),
+            ("1=pcap:in,out,fast", "`pcap:in,out,fast`"),
             ("1=udp:localhost:1884", "`localhost:1884`"),
             ("1=udp:127.0.0.1:1884,mtu=9", "`mtu=9`"),
             ("1=udp:127.0.0.1:1884,mac=1", "`1`"),

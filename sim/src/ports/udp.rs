@@ -2,15 +2,19 @@
 //!
 //! Every datagram received becomes an Ethernet/IPv4/UDP frame from its sender, all senders behind
 //! the port's own MAC address as behind a router; every frame sent to that MAC address is
-//! unwrapped and leaves as a datagram to its IPv4 and UDP destination.
+//! unwrapped and leaves as a datagram to its IPv4 and UDP destination. Datagrams are received and
+//! sent many a system call, and runs to one destination as one message that the kernel cuts.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use super::frame::{self, Addresses, HEADERS_LEN, MAX_PAYLOAD, MacAddr, NotADatagram, UdpChecksum};
-use super::{Batch, DropReason, MAX_FRAME, OpenPortError, Port, PortCounters, PortSpec, UdpSpec};
+use super::frame::{self, Addresses, HEADERS_LEN, MacAddr, NotADatagram, UdpChecksum};
+use super::sys::{self, Incoming, Outgoing};
+use super::{
+    DropReason, MAX_FRAME, OpenPortError, Port, PortCounters, PortSender, PortSpec, UdpSpec,
+};
 
 /// Room for bursts in the socket's queues; the system may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -19,12 +23,13 @@ const SOCKET_BUFFER: usize = 4 << 20;
 #[derive(Debug)]
 pub struct UdpPort {
     spec: UdpSpec,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     /// Destination of received frames.
     local: SocketAddrV4,
     gateway_mac: MacAddr,
-    /// Outgoing frames in one piece.
-    scratch: Vec<u8>,
+    incoming: Incoming,
+    /// The socket's count of lost datagrams as last counted.
+    lost: u32,
     counters: Arc<PortCounters>,
 }
 
@@ -45,6 +50,8 @@ impl UdpPort {
         // Smaller buffers only mean earlier loss under bursts.
         let _ = options.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = options.set_send_buffer_size(SOCKET_BUFFER);
+        // Kernels without them receive and lose datagrams one by one, and do not tell.
+        let _ = sys::ask_for_runs_and_losses(socket.as_fd());
         let bound = match socket.local_addr().map_err(failed)? {
             SocketAddr::V4(bound) => bound,
             // Bound to an IPv4 address above.
@@ -56,12 +63,13 @@ impl UdpPort {
                 bind: bound,
                 ..spec.clone()
             },
-            socket,
+            socket: Arc::new(socket),
             local: SocketAddrV4::new(local_ip, bound.port()),
             gateway_mac: spec
                 .gateway_mac
                 .unwrap_or_else(|| UdpSpec::default_gateway_mac(number)),
-            scratch: Vec::with_capacity(MAX_FRAME),
+            incoming: Incoming::default(),
+            lost: 0,
             counters: Arc::default(),
         })
     }
@@ -75,40 +83,6 @@ impl UdpPort {
     pub fn gateway_mac(&self) -> MacAddr {
         self.gateway_mac
     }
-
-    /// Why the frame in `scratch` cannot leave, or that it has left.
-    fn send_scratch(&self) -> Result<(), DropReason> {
-        let datagram = match frame::parse(&self.scratch) {
-            Ok(datagram) => datagram,
-            // A corrupted payload must not leave with the fresh checksum of a new datagram.
-            Err(NotADatagram::BadChecksum) => return Err(DropReason::BadChecksum),
-            Err(_) => return Err(DropReason::NotUdp),
-        };
-        // A flooded frame for someone else would otherwise reach its receiver twice: through its
-        // own port, and from here.
-        if datagram.addresses.dst_mac != self.gateway_mac {
-            return Err(DropReason::NotForPort);
-        }
-        loop {
-            match self
-                .socket
-                .send_to(datagram.payload, SocketAddr::V4(datagram.addresses.dst))
-            {
-                Ok(_) => return Ok(()),
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => return Err(DropReason::QueueFull),
-                    // The error belongs to an earlier datagram; this one was not sent. It is
-                    // cleared by being reported, so the next attempt tells about this datagram.
-                    ErrorKind::ConnectionRefused => self.counters.receive_failed(),
-                    _ if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                        return Err(DropReason::TooLong);
-                    }
-                    _ => return Err(DropReason::Refused),
-                },
-            }
-        }
-    }
 }
 
 impl Port for UdpPort {
@@ -120,26 +94,33 @@ impl Port for UdpPort {
         self.socket.as_fd()
     }
 
-    fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
-        while let Some(room) = batch.spare() {
-            match self.socket.recv_from(&mut room[HEADERS_LEN..]) {
-                Ok((len, SocketAddr::V4(peer))) => {
-                    let len = len.min(MAX_PAYLOAD);
-                    let addresses = Addresses {
-                        src_mac: self.gateway_mac,
-                        dst_mac: self.spec.mac,
-                        src: peer,
-                        dst: self.local,
-                    };
-                    let end = HEADERS_LEN + len;
-                    frame::write_headers(&mut room[..end], &addresses, UdpChecksum::None);
-                    batch.push_filled(0..end);
-                    self.counters.received(end);
+    fn receive(&mut self, budget: usize, each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        let mut shown = 0;
+        while shown < budget {
+            if let Some((peer, frame)) = self.incoming.next(HEADERS_LEN) {
+                let addresses = Addresses {
+                    src_mac: self.gateway_mac,
+                    dst_mac: self.spec.mac,
+                    src: peer,
+                    dst: self.local,
+                };
+                frame::write_headers(frame, &addresses, UdpChecksum::None);
+                self.counters.received(frame.len());
+                each(frame);
+                shown += 1;
+                continue;
+            }
+            match self.incoming.receive(self.socket.as_fd()) {
+                Ok(()) => {
+                    let lost = self.incoming.lost();
+                    let new = lost.wrapping_sub(std::mem::replace(&mut self.lost, lost));
+                    if new > 0 {
+                        self.counters
+                            .rx_dropped_many(DropReason::QueueFull, new.into());
+                    }
                 }
-                // An IPv4 socket has no IPv6 peers.
-                Ok((_, SocketAddr::V6(_))) => {}
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Ok(()),
+                    ErrorKind::WouldBlock => break,
                     ErrorKind::Interrupted => {}
                     // ICMP errors of datagrams sent earlier (nobody listens there any more, no
                     // route…) are reported here and end with the report.
@@ -150,29 +131,115 @@ impl Port for UdpPort {
                     | ErrorKind::PermissionDenied => self.counters.receive_failed(),
                     _ => {
                         self.counters.receive_failed();
-                        return Ok(());
+                        break;
                     }
                 },
             }
         }
-        Ok(())
+        Ok(shown)
     }
 
-    fn send(&mut self, head: &[u8], payload: &[u8]) {
-        if head.len() + payload.len() > MAX_FRAME {
-            self.counters.tx_dropped(DropReason::TooLong);
-            return;
-        }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(head);
-        self.scratch.extend_from_slice(payload);
-        match self.send_scratch() {
-            Ok(()) => self.counters.sent(self.scratch.len()),
-            Err(reason) => self.counters.tx_dropped(reason),
-        }
+    fn sender(&self) -> Box<dyn PortSender> {
+        Box::new(UdpSender {
+            socket: Arc::clone(&self.socket),
+            gateway_mac: self.gateway_mac,
+            outgoing: Outgoing::default(),
+            scratch: Vec::with_capacity(2048),
+            counters: Arc::clone(&self.counters),
+        })
     }
 
     fn counters(&self) -> Arc<PortCounters> {
         Arc::clone(&self.counters)
+    }
+}
+
+/// One thread's way out through a [`UdpPort`].
+struct UdpSender {
+    socket: Arc<UdpSocket>,
+    gateway_mac: MacAddr,
+    outgoing: Outgoing,
+    /// The frame at hand in one piece.
+    scratch: Vec<u8>,
+    counters: Arc<PortCounters>,
+}
+
+impl UdpSender {
+    /// Why the frame in `scratch` cannot leave, or that it waits to.
+    fn push_scratch(&mut self) -> Result<(), DropReason> {
+        let datagram = match frame::parse(&self.scratch) {
+            Ok(datagram) => datagram,
+            // A corrupted payload must not leave with the fresh checksum of a new datagram.
+            Err(NotADatagram::BadChecksum) => return Err(DropReason::BadChecksum),
+            Err(_) => return Err(DropReason::NotUdp),
+        };
+        // A flooded frame for someone else would otherwise reach its receiver twice: through its
+        // own port, and from here.
+        if datagram.addresses.dst_mac != self.gateway_mac {
+            return Err(DropReason::NotForPort);
+        }
+        let to = Some(datagram.addresses.dst);
+        let weight = self.scratch.len();
+        self.outgoing
+            .push(to, [datagram.payload, &[]], weight, true);
+        Ok(())
+    }
+}
+
+impl PortSender for UdpSender {
+    fn send(&mut self, head: &[u8], payload: &[u8]) {
+        let len = head.len() + payload.len();
+        if len > MAX_FRAME {
+            return self.counters.tx_dropped(DropReason::TooLong);
+        }
+        if self.outgoing.is_full_for(len) {
+            self.flush();
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(head);
+        self.scratch.extend_from_slice(payload);
+        if let Err(reason) = self.push_scratch() {
+            self.counters.tx_dropped(reason);
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut done = 0;
+        while done < self.outgoing.messages().len() {
+            let error = match self.outgoing.send(self.socket.as_fd(), done) {
+                Ok(sent) => {
+                    for message in &self.outgoing.messages()[done..done + sent] {
+                        self.counters.sent_many(message.count(), message.weight());
+                    }
+                    done += sent;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let reason = match (error.kind(), error.raw_os_error()) {
+                (ErrorKind::Interrupted, _) => continue,
+                // The error belongs to an earlier datagram; this one was not sent. It is cleared
+                // by being reported, so the next attempt tells about this datagram.
+                (ErrorKind::ConnectionRefused, _) => {
+                    self.counters.receive_failed();
+                    continue;
+                }
+                // Not every route can cut (no checksum offload, a smaller MTU): then one by one.
+                (_, Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
+                    if self.outgoing.messages()[done].is_segmented() =>
+                {
+                    self.outgoing.split(done);
+                    continue;
+                }
+                (ErrorKind::WouldBlock, _) | (_, Some(libc::ENOBUFS)) => DropReason::QueueFull,
+                (_, Some(libc::EMSGSIZE)) => DropReason::TooLong,
+                _ => DropReason::Refused,
+            };
+            for _ in 0..self.outgoing.messages()[done].count() {
+                self.counters.tx_dropped(reason);
+            }
+            done += 1;
+        }
+        self.outgoing.clear();
     }
 }

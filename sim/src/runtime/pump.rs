@@ -1,30 +1,30 @@
 //! Moves frames: a group of ports and the worker that serves them.
 
-use std::io;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-
-use super::RuntimeError;
+use super::outlets::Outlets;
 use super::stop::Stop;
-use crate::ports::{Batch, MemPort, Port};
-use crate::server::Device;
-use crate::{Output, Worker};
+use crate::ports::{NumberedPort, Port};
+use crate::ports::sys::PollSet;
+use crate::{Switch, Worker};
 
-/// v1model's ports have 9 bits.
-const PORTS: usize = 512;
-const NO_PORT: u16 = u16::MAX;
-const STOP: u64 = u64::MAX;
+/// How long a worker whose ports have nothing looks again before it sleeps: about what falling
+/// asleep and being woken costs.
+const SPIN: Duration = Duration::from_micros(50);
+/// Rounds without a frame after which a port is only asked when its descriptor says so.
+const PATIENCE: u16 = 256;
+/// Rounds after which a busy worker looks at the descriptors of the quiet ports.
+const LOOK: u32 = 16;
 
-/// The ports as frames leave through them.
-pub(super) struct Outlets {
-    cpu_port: u32,
-    /// By port number: the place in `ports`, or [`NO_PORT`].
-    place: [u16; PORTS],
-    ports: Vec<Place>,
-    device: Arc<Device>,
+/// One group of ports and the worker that serves them.
+pub(super) struct Pump {
+    worker: Worker,
+    switch: Arc<Switch>,
+    budget: usize,
+    places: Vec<Place>,
+    outlets: Outlets,
 }
 
 struct Place {
@@ -32,70 +32,41 @@ struct Place {
     port: Box<dyn Port>,
     /// Its receiving side failed for good.
     lost: bool,
+    up: bool,
+    /// Rounds in which it will still be asked unprompted.
+    credit: u16,
 }
 
-impl Outlets {
-    pub(super) fn new(
-        cpu_port: u32,
-        ports: Vec<(u32, Box<dyn Port>)>,
-        device: Arc<Device>,
-    ) -> Result<Self, RuntimeError> {
-        let mut place = [NO_PORT; PORTS];
-        let mut places = Vec::with_capacity(ports.len());
-        for (number, port) in ports {
-            let slot = place
-                .get_mut(number as usize)
-                .filter(|_| number < 511)
-                .ok_or(RuntimeError::PortOutOfRange(number))?;
-            if *slot != NO_PORT || number == cpu_port {
-                return Err(RuntimeError::DuplicatePort(number));
-            }
-            // At most 511 ports, as just checked.
-            *slot = places.len() as u16;
-            places.push(Place {
-                number,
-                port,
-                lost: false,
-            });
-        }
-        Ok(Outlets {
-            cpu_port,
-            place,
-            ports: places,
-            device,
-        })
+impl Place {
+    fn lose(&mut self, error: &std::io::Error) {
+        let (port, spec) = (self.number, self.port.spec());
+        tracing::error!(port, %spec, %error, "the port is lost");
+        self.lost = true;
     }
-}
-
-impl Output for Outlets {
-    fn emit(&mut self, port: u32, head: &[u8], payload: &[u8]) {
-        if port == self.cpu_port {
-            self.device.packet_in(head, payload);
-            return;
-        }
-        let place = self.place.get(port as usize).copied().unwrap_or(NO_PORT);
-        // A port that is not there is a cable that leads nowhere.
-        if let Some(place) = self.ports.get_mut(usize::from(place)) {
-            place.port.send(head, payload);
-        }
-    }
-}
-
-/// One group of ports and the worker that serves them.
-pub(super) struct Pump {
-    worker: Worker,
-    batch: Batch,
-    cpu: MemPort,
-    outlets: Outlets,
 }
 
 impl Pump {
-    /// A worker for these ports that takes up to `batch` frames at a time.
-    pub(super) fn new(worker: Worker, batch: usize, cpu: MemPort, outlets: Outlets) -> Self {
+    /// A worker for these ports that takes up to `budget` frames at a time from each.
+    pub(super) fn new(
+        worker: Worker,
+        switch: Arc<Switch>,
+        budget: usize,
+        ports: Vec<NumberedPort>,
+        outlets: Outlets,
+    ) -> Self {
+        let place = |(number, port): NumberedPort| Place {
+            number,
+            up: true,
+            port,
+            lost: false,
+            // Frames may have come before anybody looked.
+            credit: PATIENCE,
+        };
         Pump {
             worker,
-            batch: Batch::new(batch.max(1)),
-            cpu,
+            switch,
+            budget: budget.max(1),
+            places: ports.into_iter().map(place).collect(),
             outlets,
         }
     }
@@ -104,9 +75,8 @@ impl Pump {
     pub(super) fn drain(&mut self, now: Duration) -> usize {
         let mut frames = 0;
         loop {
-            let turn: usize = (0..self.places())
-                .map(|place| self.turn(place, now).0)
-                .sum();
+            let places = 0..self.places.len();
+            let turn: usize = places.map(|place| self.turn(place, now)).sum();
             frames += turn;
             if turn == 0 {
                 return frames;
@@ -114,86 +84,130 @@ impl Pump {
         }
     }
 
-    /// Places to take frames from: the ports, and the CPU port last.
-    fn places(&self) -> usize {
-        self.outlets.ports.len() + 1
-    }
-
-    /// Moves one batch from one place; gives the number of frames and whether more may wait.
-    fn turn(&mut self, place: usize, now: Duration) -> (usize, bool) {
-        self.batch.clear();
-        let (number, result) = match self.outlets.ports.get_mut(place) {
-            Some(place) if place.lost => return (0, false),
-            Some(place) => (place.number, place.port.receive(&mut self.batch)),
-            None => (self.outlets.cpu_port, self.cpu.receive(&mut self.batch)),
+    /// Moves one batch from one place; gives the number of frames.
+    fn turn(&mut self, place: usize, now: Duration) -> usize {
+        let Pump {
+            worker, outlets, ..
+        } = self;
+        let Some(place) = self.places.get_mut(place).filter(|place| !place.lost) else {
+            return 0;
         };
-        if let (Err(error), Some(place)) = (result, self.outlets.ports.get_mut(place)) {
-            tracing::error!(port = number, spec = %place.port.spec(), %error, "the port is lost");
-            place.lost = true;
+        let number = place.number;
+        let mut frames = 0;
+        let result = place.port.receive(self.budget, &mut |frame| {
+            worker.process(now, number, frame, outlets);
+            frames += 1;
+        });
+        outlets.flush();
+        if let Err(error) = result {
+            place.lose(&error);
         }
-        for frame in self.batch.frames() {
-            self.worker.process(now, number, frame, &mut self.outlets);
+        if place.port.is_up() != place.up {
+            place.up = !place.up;
+            self.switch.set_port_up(number, place.up);
         }
-        if !self.batch.is_empty() {
-            self.outlets
-                .ports
-                .iter_mut()
-                .for_each(|place| place.port.flush());
-        }
-        (self.batch.len(), self.batch.room() == 0)
-    }
-
-    /// Watches all places and `stop`; the data of an event is the place, [`STOP`] for `stop`.
-    pub(super) fn watch(&self, stop: &Stop) -> io::Result<Epoll> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let event = |data| EpollEvent::new(EpollFlags::EPOLLIN, data);
-        for (index, place) in self.outlets.ports.iter().enumerate() {
-            epoll.add(place.port.wake_fd(), event(index as u64))?;
-        }
-        epoll.add(self.cpu.wake_fd(), event(self.outlets.ports.len() as u64))?;
-        epoll.add(&stop.event, event(STOP))?;
-        Ok(epoll)
+        frames
     }
 
     /// Serves the places until told to stop; sleeps while there is nothing to do.
-    pub(super) fn run(&mut self, epoll: &Epoll, start: Instant, stop: &Stop) {
-        // Frames may have come before anybody watched, and full batches leave some behind.
-        let mut ready = vec![true; self.places()];
+    pub(super) fn run(&mut self, start: Instant, stop: &Stop) {
+        let mut waiting = PollSet::default();
+        for place in &self.places {
+            waiting.add(place.port.wake_fd());
+        }
+        waiting.add(stop.wake_fd());
+        // With one CPU, whoever would send something cannot while this thread looks for it.
+        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        let spin = if alone { Duration::ZERO } else { SPIN };
+        let mut last_frame = start.elapsed();
+        let mut round = 0_u32;
         while !stop.is_stopped() {
-            for (place, ready) in ready.iter_mut().enumerate() {
-                if !std::mem::take(ready) {
+            let now = start.elapsed();
+            let moved = self.round(now, &mut waiting);
+            round = round.wrapping_add(1);
+            if moved > 0 {
+                last_frame = now;
+            }
+            let timeout = if moved > 0 || now.saturating_sub(last_frame) < spin {
+                if !round.is_multiple_of(LOOK) {
+                    std::hint::spin_loop();
                     continue;
                 }
-                let (_, more) = self.turn(place, start.elapsed());
-                *ready = more;
-                if let Some(place) = self.outlets.ports.get(place)
-                    && place.lost
-                {
-                    // Already gone from the system's side when the descriptor is.
-                    let _ = epoll.delete(place.port.wake_fd());
-                }
-            }
-            let hurry = ready.contains(&true);
-            let timeout = if hurry {
-                EpollTimeout::ZERO
+                Some(Duration::ZERO)
             } else {
-                EpollTimeout::NONE
+                let times = self.places.iter().filter(|place| !place.lost);
+                times.filter_map(|place| place.port.wake_after()).min()
             };
-            let mut events = [EpollEvent::empty(); 64];
-            match epoll.wait(&mut events, timeout) {
-                Ok(count) => {
-                    for event in &events[..count] {
-                        if let Some(ready) = ready.get_mut(event.data() as usize) {
-                            *ready = true;
+            self.wait(&mut waiting, timeout);
+        }
+    }
+
+    /// Gives each place that may have frames its turn; gives the number of frames.
+    fn round(&mut self, now: Duration, waiting: &mut PollSet) -> usize {
+        let mut moved = 0;
+        for index in 0..self.places.len() {
+            if self.places[index].credit == 0 {
+                continue;
+            }
+            let frames = self.turn(index, now);
+            moved += frames;
+            let place = &mut self.places[index];
+            place.credit = match frames {
+                _ if place.lost => {
+                    waiting.forget(index);
+                    0
+                }
+                0 => place.credit - 1,
+                _ => PATIENCE,
+            };
+        }
+        moved
+    }
+
+    /// Waits until something happens at a place, and mends what failed.
+    fn wait(&mut self, waiting: &mut PollSet, timeout: Option<Duration>) {
+        match waiting.wait(timeout) {
+            // Time to look at those that asked for it.
+            Ok(0) if timeout != Some(Duration::ZERO) => {
+                for index in 0..self.places.len() {
+                    if self.places[index].port.wake_after().is_some() {
+                        self.places[index].credit = 1;
+                        if !self.places[index].port.is_up() {
+                            self.recover(index);
                         }
                     }
                 }
-                Err(Errno::EINTR) => {}
-                Err(error) => {
-                    tracing::error!(%error, "cannot wait for ports: looking at all of them");
-                    ready.fill(true);
+            }
+            Ok(_) => {
+                for event in waiting.events() {
+                    // The place behind the last is the order to stop.
+                    let Some(place) = self.places.get_mut(event.place) else {
+                        continue;
+                    };
+                    place.credit = PATIENCE;
+                    if event.failed {
+                        self.recover(event.place);
+                    }
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for ports: looking at all of them");
+                for place in &mut self.places {
+                    place.credit = PATIENCE;
                 }
             }
         }
+    }
+
+    fn recover(&mut self, index: usize) {
+        let Some(place) = self.places.get_mut(index).filter(|place| !place.lost) else {
+            return;
+        };
+        if let Err(error) = place.port.recover() {
+            place.lose(&error);
+        }
+        // The turn that follows tells the switch whether the port is up, and forgets a lost one.
+        place.credit = place.credit.max(1);
     }
 }

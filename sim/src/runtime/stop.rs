@@ -1,6 +1,7 @@
 //! Waking and ending the runtime's threads.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
@@ -48,7 +49,7 @@ impl Waker {
 /// Tells the threads to end.
 pub(super) struct Stop {
     stopped: AtomicBool,
-    pub(super) event: EventFd,
+    event: EventFd,
     waker: parking_lot::Mutex<Option<Arc<Waker>>>,
 }
 
@@ -65,6 +66,11 @@ impl Stop {
 
     pub(super) fn set_waker(&self, waker: Arc<Waker>) {
         *self.waker.lock() = Some(waker);
+    }
+
+    /// Becomes readable when the threads are to end.
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 
     pub(super) fn is_stopped(&self) -> bool {

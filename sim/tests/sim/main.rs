@@ -23,6 +23,7 @@ mod p4runtime_roles;
 mod p4runtime_write;
 mod parser;
 mod ports_af_packet;
+mod ports_pcap;
 mod ports_runtime;
 mod ports_udp;
 #[path = "../programs/mod.rs"]

@@ -116,3 +116,50 @@ fn a_frame_to_a_port_that_is_not_there_leads_nowhere() {
     fixture.inject(1, &crate::p4runtime_fixture::frame(1, 9));
     assert_eq!(fixture.left(), []);
 }
+
+#[test]
+fn with_several_workers_what_each_port_receives_keeps_its_order() {
+    const FRAMES: u32 = 3000;
+    let mut links = Vec::new();
+    let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
+    for number in 1..=5 {
+        let (port, link) = mem_pair(&format!("port{number}"), 4 * FRAMES as usize);
+        links.push(link);
+        ports.push((number, Box::new(port)));
+    }
+    let config_of_two = RuntimeConfig {
+        workers: 2,
+        ..RuntimeConfig::default()
+    };
+    let fixture = Fixture {
+        runtime: Runtime::new(config_of_two, ports).expect("distinct ports"),
+        p4info: p4info(),
+        links: vec![],
+        now: Duration::ZERO,
+    };
+    let _stream = fixture.primary(1);
+    fixture.set_pipeline(config()).expect("good");
+    fixture.must([Update::insert(fixture.dmac(9, 5))]);
+    let running = fixture.runtime.start().expect("threads");
+    // Ports 1 to 4 are with one worker or the other; all send to port 5.
+    for number in 0..FRAMES {
+        for (port, link) in (1_u8..).zip(&links[..4]) {
+            let mut frame = crate::p4runtime_fixture::frame(9, 1);
+            frame.push(port);
+            frame.extend(number.to_be_bytes());
+            link.send(&frame).expect("room");
+        }
+    }
+    let mut next = [0; 5];
+    for _ in 0..4 * FRAMES {
+        let frame = links[4]
+            .recv_deadline(Instant::now() + PATIENCE)
+            .expect("no frame is lost");
+        let (rest, number) = frame.split_last_chunk().expect("long");
+        let port = usize::from(*rest.last().expect("long"));
+        assert_eq!(u32::from_be_bytes(*number), next[port], "port {port}");
+        next[port] += 1;
+    }
+    assert_eq!(next, [0, FRAMES, FRAMES, FRAMES, FRAMES]);
+    running.shutdown();
+}

@@ -25,6 +25,7 @@ async fn run_switch(args: SimRunArgs, config: Config, tasks: Tasks) -> anyhow::R
     let mut sim = config.sim;
     sim.device_id = args.device_id.unwrap_or(sim.device_id);
     sim.cpu_port = args.cpu_port.unwrap_or(sim.cpu_port);
+    sim.workers = args.workers.unwrap_or(sim.workers);
     let program = match (&args.p4info, &args.json) {
         (None, None) => None,
         (p4info, json) => Some(Program::choose(p4info.as_deref(), json.as_deref())?),
@@ -57,6 +58,7 @@ async fn run_switch(args: SimRunArgs, config: Config, tasks: Tasks) -> anyhow::R
 pub fn runtime_config(sim: &SimConfig) -> RuntimeConfig {
     RuntimeConfig {
         cpu_port: sim.cpu_port,
+        workers: sim.workers.get(),
         device: DeviceConfig {
             device_id: sim.device_id,
             ..DeviceConfig::default()
@@ -81,8 +83,5 @@ pub fn port_configs(sim: &SimConfig) -> anyhow::Result<Vec<PortConfig>> {
 /// # Errors
 /// The first that cannot be opened.
 pub fn open_ports(ports: &[PortConfig]) -> anyhow::Result<Vec<(u32, Box<dyn Port>)>> {
-    ports
-        .iter()
-        .map(|port| Ok((port.number, sim::ports::open(port)?)))
-        .collect()
+    Ok(sim::ports::open_all(ports)?)
 }

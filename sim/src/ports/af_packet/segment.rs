@@ -3,9 +3,6 @@
 
 use super::super::frame::{fold, sum};
 
-/// The length of `struct virtio_net_hdr` (VIRTIO 1.2 §5.1.6, legacy form).
-pub(super) const VNET_HEADER_LEN: usize = 10;
-
 const FLAG_NEEDS_CSUM: u8 = 1;
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
@@ -37,8 +34,10 @@ pub(super) enum Work {
 }
 
 impl VnetHeader {
-    /// Reads the header; its numbers are in the machine's byte order.
-    pub(super) fn read(bytes: &[u8; VNET_HEADER_LEN]) -> Self {
+    /// Reads the header, the first [`VNET_HEADER_LEN`](super::VNET_HEADER_LEN) bytes; its numbers
+    /// are in the machine's byte order.
+    #[inline]
+    pub(super) fn read(bytes: &[u8]) -> Self {
         let word = |at: usize| usize::from(u16::from_ne_bytes([bytes[at], bytes[at + 1]]));
         VnetHeader {
             needs_checksum: bytes[0] & FLAG_NEEDS_CSUM != 0,
@@ -104,6 +103,7 @@ impl Segments {
     }
 
     /// Whether nothing is left to give out.
+    #[inline]
     pub(super) fn is_finished(&self) -> bool {
         self.payload + self.done >= self.frame.len()
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn header(flags: u8, gso_type: u8, size: u16, start: u16, offset: u16) -> VnetHeader {
-        let mut bytes = [0; VNET_HEADER_LEN];
+        let mut bytes = [0; super::super::VNET_HEADER_LEN];
         (bytes[0], bytes[1]) = (flags, gso_type);
         bytes[4..6].copy_from_slice(&size.to_ne_bytes());
         bytes[6..8].copy_from_slice(&start.to_ne_bytes());

@@ -1,36 +1,46 @@
-//! The system calls of packet sockets (packet(7)) that no safe wrapper offers.
-//!
-//! This is the crate's one module with unsafe code.
-#![allow(unsafe_code)]
+//! Packet sockets (packet(7)).
 
 use std::ffi::c_int;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::VNET_HEADER_LEN;
+use super::check;
+
+/// The length of `struct virtio_net_hdr` (VIRTIO 1.2 §5.1.6, legacy form), which PACKET_VNET_HDR
+/// puts in front of each frame.
+pub(in crate::ports) const VNET_HEADER_LEN: usize = 10;
 
 /// The VLAN tag that the kernel took out of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct VlanTag {
-    pub(super) tpid: u16,
-    pub(super) tci: u16,
+pub(in crate::ports) struct VlanTag {
+    pub(in crate::ports) tpid: u16,
+    pub(in crate::ports) tci: u16,
+}
+
+impl VlanTag {
+    /// The tag that the fields of a `tpacket2_hdr` or a `tpacket_auxdata` tell of.
+    pub(super) fn from_status(status: u32, tpid: u16, tci: u16) -> Option<Self> {
+        let tpid = match status & libc::TP_STATUS_VLAN_TPID_VALID {
+            0 => libc::ETH_P_8021Q as u16,
+            _ => tpid,
+        };
+        (status & libc::TP_STATUS_VLAN_VALID != 0).then_some(VlanTag { tpid, tci })
+    }
 }
 
 /// One received frame, its bytes being in the buffer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Received {
+pub(in crate::ports) struct Received {
     /// Bytes of frame in the buffer.
-    pub(super) len: usize,
+    pub(in crate::ports) len: usize,
     /// The frame was longer than the buffer.
-    pub(super) truncated: bool,
-    /// The frame is one that this machine sends through the interface.
-    pub(super) outgoing: bool,
-    pub(super) vlan: Option<VlanTag>,
+    pub(in crate::ports) truncated: bool,
+    pub(in crate::ports) vlan: Option<VlanTag>,
 }
 
 /// A non-blocking raw packet socket that receives nothing until it is bound.
-pub(super) fn socket() -> io::Result<OwnedFd> {
+pub(in crate::ports) fn socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket(2) takes three integers and touches no memory of ours.
     let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -40,12 +50,19 @@ pub(super) fn socket() -> io::Result<OwnedFd> {
 }
 
 /// Sets an integer option of level SOL_PACKET.
-pub(super) fn set_packet_option(fd: BorrowedFd<'_>, option: c_int, value: c_int) -> io::Result<()> {
+pub(in crate::ports) fn set_packet_option(
+    fd: BorrowedFd<'_>,
+    option: c_int,
+    value: c_int,
+) -> io::Result<()> {
     set_option(fd, option, &value)
 }
 
 /// Makes the interface promiscuous for as long as the socket is open.
-pub(super) fn set_promiscuous(fd: BorrowedFd<'_>, interface_index: c_int) -> io::Result<()> {
+pub(in crate::ports) fn set_promiscuous(
+    fd: BorrowedFd<'_>,
+    interface_index: c_int,
+) -> io::Result<()> {
     let request = libc::packet_mreq {
         mr_ifindex: interface_index,
         mr_type: libc::PACKET_MR_PROMISC as u16,
@@ -55,7 +72,12 @@ pub(super) fn set_promiscuous(fd: BorrowedFd<'_>, interface_index: c_int) -> io:
     set_option(fd, libc::PACKET_ADD_MEMBERSHIP, &request)
 }
 
-fn set_option<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
+/// Sets an option of level SOL_PACKET to a plain C value.
+pub(in crate::ports) fn set_option<T: Copy>(
+    fd: BorrowedFd<'_>,
+    option: c_int,
+    value: &T,
+) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`, a plain C value that lives across the
     // call; setsockopt(2) only reads it.
     let result = unsafe {
@@ -70,13 +92,82 @@ fn set_option<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Resu
     check(result).map(drop)
 }
 
-/// Binds the socket to one interface and all protocols; gives the interface's hardware type
-/// (ARPHRD_*).
-pub(super) fn bind(fd: BorrowedFd<'_>, interface_index: c_int) -> io::Result<u16> {
+/// How many frames the socket has dropped for want of room since it was last asked.
+pub(in crate::ports) fn dropped(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut statistics = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+    // SAFETY: both pointers are to live locals; the system writes at most `len` bytes, the size of
+    // `statistics`, into it.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            std::ptr::from_mut(&mut statistics).cast(),
+            &mut len,
+        )
+    })?;
+    Ok(statistics.tp_drops)
+}
+
+/// Asks the network namespace of the socket about an interface.
+fn ask(fd: BorrowedFd<'_>, request: libc::c_ulong, name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: `ifreq` is a C struct of integers, characters and pointers, for which all zeros is a
+    // value.
+    let mut question: libc::ifreq = unsafe { zeroed() };
+    // The last character stays zero: it ends the name.
+    let room = question.ifr_name.len() - 1;
+    if name.is_empty() || name.len() > room {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in question.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the requests used here read the name of the `ifreq` they are given and write its
+    // union; it is a local that lives across the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request as _, &mut question) })?;
+    Ok(question)
+}
+
+/// The index of an interface in the socket's network namespace, whichever the thread is in.
+pub(in crate::ports) fn interface_index(fd: BorrowedFd<'_>, name: &str) -> io::Result<c_int> {
+    let answer = ask(fd, libc::SIOCGIFINDEX as _, name)?;
+    // SAFETY: SIOCGIFINDEX succeeded, so this is the member it wrote.
+    Ok(unsafe { answer.ifr_ifru.ifru_ifindex })
+}
+
+/// Whether an interface was set up by its administrator (IFF_UP).
+pub(in crate::ports) fn interface_is_up(fd: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    let answer = ask(fd, libc::SIOCGIFFLAGS as _, name)?;
+    // SAFETY: SIOCGIFFLAGS succeeded, so this is the member it wrote.
+    let flags = unsafe { answer.ifr_ifru.ifru_flags };
+    Ok(c_int::from(flags) & libc::IFF_UP != 0)
+}
+
+/// The longest IP packet an interface carries now.
+pub(in crate::ports) fn interface_mtu(fd: BorrowedFd<'_>, name: &str) -> io::Result<usize> {
+    let answer = ask(fd, libc::SIOCGIFMTU as _, name)?;
+    // SAFETY: SIOCGIFMTU succeeded, so this is the member it wrote.
+    let mtu = unsafe { answer.ifr_ifru.ifru_mtu };
+    Ok(usize::try_from(mtu).unwrap_or(0))
+}
+
+/// Binds the socket to one interface and, when it is to `receive`, all protocols; gives the
+/// interface's hardware type (ARPHRD_*).
+pub(in crate::ports) fn bind(
+    fd: BorrowedFd<'_>,
+    interface_index: c_int,
+    receive: bool,
+) -> io::Result<u16> {
     // SAFETY: `sockaddr_ll` is a C struct of integers, for which all zeros is a value.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    if receive {
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    }
     address.sll_ifindex = interface_index;
     let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the pointer and the length describe `address`, which lives across the call and is
@@ -101,7 +192,7 @@ struct ControlBuffer([u8; 64]);
 
 /// Receives one frame: the virtio header that PACKET_VNET_HDR puts in front into `vnet`, the frame
 /// itself into `frame`.
-pub(super) fn receive(
+pub(in crate::ports) fn receive(
     fd: BorrowedFd<'_>,
     vnet: &mut [u8; VNET_HEADER_LEN],
     frame: &mut [u8],
@@ -117,12 +208,8 @@ pub(super) fn receive(
         },
     ];
     let mut control = ControlBuffer([0; 64]);
-    // SAFETY: `sockaddr_ll` and `msghdr` are C structs of integers and pointers, for which all
-    // zeros is a value.
-    let (mut address, mut message): (libc::sockaddr_ll, libc::msghdr) =
-        unsafe { (zeroed(), zeroed()) };
-    message.msg_name = std::ptr::from_mut(&mut address).cast();
-    message.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a value.
+    let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len();
     message.msg_control = control.0.as_mut_ptr().cast();
@@ -136,7 +223,6 @@ pub(super) fn receive(
     Ok(Received {
         len: len.min(frame.len()),
         truncated: len > frame.len(),
-        outgoing: address.sll_pkttype == libc::PACKET_OUTGOING,
         vlan: vlan_of(&message),
     })
 }
@@ -158,25 +244,10 @@ fn vlan_of(message: &libc::msghdr) -> Option<VlanTag> {
             {
                 let data = libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>();
                 let data = data.read_unaligned();
-                let tpid = match data.tp_status & libc::TP_STATUS_VLAN_TPID_VALID {
-                    0 => libc::ETH_P_8021Q as u16,
-                    _ => data.tp_vlan_tpid,
-                };
-                return (data.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then_some(VlanTag {
-                    tpid,
-                    tci: data.tp_vlan_tci,
-                });
+                return VlanTag::from_status(data.tp_status, data.tp_vlan_tpid, data.tp_vlan_tci);
             }
             header = libc::CMSG_NXTHDR(message, header);
         }
     }
     None
-}
-
-fn check(result: c_int) -> io::Result<c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
 }
