@@ -53,7 +53,9 @@ pub struct RuntimeConfig {
     pub batch: usize,
     /// Threads that move packets; the ports are dealt out to them in turn. What one port receives
     /// is handled and sent in its order, however many there are. More than there are ports are of
-    /// no use and are not started.
+    /// no use and are not started. Counters and meters are exact with any number, and a register is
+    /// read or written whole; but a program that reads a register, computes and writes it back may
+    /// lose a step when two workers do so at once, where BMv2 locks the register for the action.
     pub workers: usize,
 }
 
@@ -116,10 +118,7 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RuntimeError::DuplicatePort`], [`RuntimeError::PortOutOfRange`].
-    pub fn new(
-        config: RuntimeConfig,
-        ports: Vec<NumberedPort>,
-    ) -> Result<Self, RuntimeError> {
+    pub fn new(config: RuntimeConfig, ports: Vec<NumberedPort>) -> Result<Self, RuntimeError> {
         let switch = Switch::new(config.switch);
         let (cpu, link) = mem_pair("cpu", CPU_QUEUE);
         let device = Device::new(config.device, Arc::clone(&switch), link);

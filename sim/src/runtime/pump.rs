@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::outlets::Outlets;
 use super::stop::Stop;
-use crate::ports::{NumberedPort, Port};
 use crate::ports::sys::PollSet;
+use crate::ports::{NumberedPort, Port};
 use crate::{Switch, Worker};
 
 /// How long a worker whose ports have nothing looks again before it sleeps: about what falling

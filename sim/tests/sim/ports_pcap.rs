@@ -16,20 +16,21 @@ struct Form {
     nanoseconds: bool,
 }
 
-const FORMS: [Form; 4] = {
-    let form = |big_endian, nanoseconds| Form {
-        big_endian,
-        nanoseconds,
-    };
-    [
-        form(false, false),
-        form(false, true),
-        form(true, false),
-        form(true, true),
-    ]
-};
+const FORMS: [Form; 4] = [
+    Form::new(false, false),
+    Form::new(false, true),
+    Form::new(true, false),
+    Form::new(true, true),
+];
 
 impl Form {
+    const fn new(big_endian: bool, nanoseconds: bool) -> Self {
+        Form {
+            big_endian,
+            nanoseconds,
+        }
+    }
+
     fn number(self, number: u32) -> [u8; 4] {
         if self.big_endian {
             number.to_be_bytes()

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_capture_with_the_earliest_frame_has_its_turn() {
-        let (timeline, || now) = (Timeline::default(), Instant::now());
+        let (timeline, now) = (Timeline::default(), Instant::now());
         let (a, b) = (timeline.join(100, false), timeline.join(50, false));
         assert!(timeline.wait(a, || now) > Duration::ZERO);
         assert_eq!(timeline.wait(b, || now), Duration::ZERO);
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn where_the_pace_is_kept_a_frame_waits_for_its_time() {
-        let (timeline, || now) = (Timeline::default(), Instant::now());
+        let (timeline, now) = (Timeline::default(), Instant::now());
         let a = timeline.join(1_000, true);
         assert_eq!(timeline.wait(a, || now), Duration::ZERO);
         timeline.advance(a, Some(5_000));
