@@ -122,6 +122,14 @@ pub struct RawInterface {
     waiting: VecDeque<Vec<u8>>,
 }
 
+impl std::fmt::Debug for RawInterface {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawInterface")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
 impl RawInterface {
     /// Sends a frame.
     pub fn send(&mut self, frame: &[u8]) {
