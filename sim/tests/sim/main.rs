@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod checksums;
+mod damage;
 mod differential;
 mod externs;
 mod hostile;

@@ -99,6 +99,8 @@ impl Reference {
                 Some(table.entries[i].does.clone())
             }
             None => {
+                let keys = keys.iter().map(|(key, _)| key.clone());
+                self.missed.push((name.clone(), keys.collect()));
                 table.missed.add(packet.arrived);
                 table.default.clone().map(Does::Call)
             }

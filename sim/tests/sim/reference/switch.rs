@@ -47,6 +47,8 @@ pub struct Reference {
     pub registers: BTreeMap<String, Vec<BigInt>>,
     /// Messages: the name of the digest and the values of its fields.
     pub digests: Vec<(String, Vec<BigUint>)>,
+    /// What the last frame looked up in vain: tables and keys, for those who draw entries.
+    pub missed: Vec<(String, Vec<BigUint>)>,
     now_us: u64,
 }
 
@@ -120,6 +122,7 @@ impl Reference {
             multicast: BTreeMap::new(),
             sessions: BTreeMap::new(),
             digests: Vec::new(),
+            missed: Vec::new(),
             now_us: 0,
             program,
         }
@@ -149,6 +152,7 @@ impl Reference {
         frame: &[u8],
     ) -> Result<Vec<(u32, Vec<u8>)>, Stop> {
         self.now_us = now_us;
+        self.missed.clear();
         let mut packet = Packet::new(&self.program, frame.to_vec());
         packet.ingress_port = port;
         self.begin(&mut packet, NORMAL);

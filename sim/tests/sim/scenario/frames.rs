@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::Tape;
 use crate::reference::{Program, Reference};
 
+const INGRESS_PORT: [&str; 2] = ["standard_metadata", "ingress_port"];
+
 /// More than any frame here needs.
 const MOST_STATES: usize = 40;
 const MOST_BITS: usize = 16_000;
@@ -20,6 +22,11 @@ struct Sketch<'a> {
     places: BTreeMap<(String, String), usize>,
     next: BTreeMap<String, usize>,
     last: BTreeMap<String, String>,
+    /// Fields that seem to be lengths: where they are, their width, and where what they count
+    /// begins.
+    lengths: Vec<(usize, usize, usize)>,
+    /// The port that the parser asks for.
+    port: Option<u32>,
     /// Bits that must be so wherever they come to be.
     forced: Vec<(usize, bool)>,
 }
@@ -48,7 +55,19 @@ impl Sketch<'_> {
 
     fn header(&mut self, name: &str, varbit: bool, tape: &mut Tape<'_>) {
         let kind = self.program.headers[name].kind.clone();
+        let start = self.bits.len();
+        let end = start + kind.fixed_bits() as usize;
         for field in &kind.fields {
+            let lower = field.name.to_lowercase();
+            if lower.contains("len") && tape.below(8) > 0 {
+                let from = if lower.contains("payload") {
+                    end
+                } else {
+                    start
+                };
+                let width = field.width.unwrap_or(0) as usize;
+                self.lengths.push((self.bits.len(), width, from));
+            }
             self.places
                 .insert((name.to_owned(), field.name.clone()), self.bits.len());
             match field.width {
@@ -151,8 +170,18 @@ impl Sketch<'_> {
 
     /// Makes the key of a state match one of its transitions.
     fn transition(&mut self, state: &Value, reference: &Reference, tape: &mut Tape<'_>) -> Value {
-        let transitions = state["transitions"].as_array();
-        let Some(transition) = tape.one(transitions.map_or(&[][..], Vec::as_slice)) else {
+        let all = state["transitions"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        // Mostly not to the end yet.
+        let onward = all
+            .iter()
+            .filter(|transition| !transition["next_state"].is_null());
+        let mut choices: Vec<&Value> = onward.collect();
+        if choices.is_empty() || tape.below(8) == 0 {
+            choices = all.iter().collect();
+        }
+        let Some(&transition) = tape.one(&choices) else {
             return Value::Null;
         };
         let parts = state["transition_key"].as_array().into_iter().flatten();
@@ -171,6 +200,10 @@ impl Sketch<'_> {
         let mask = transition["mask"]
             .is_string()
             .then(|| hex(&transition["mask"]));
+        let key = &state["transition_key"];
+        if key[1].is_null() && key[0]["value"] == serde_json::json!(INGRESS_PORT) {
+            self.port = u32::try_from(&value).ok();
+        }
         let mut low = 0u64;
         for &(width, place) in parts.iter().rev() {
             for i in 0..width {
@@ -188,8 +221,9 @@ impl Sketch<'_> {
     }
 }
 
-/// A frame.
-pub(super) fn draw(reference: &Reference, tape: &mut Tape<'_>) -> Vec<u8> {
+/// A frame and the port where it comes in.
+pub(super) fn draw(reference: &Reference, tape: &mut Tape<'_>) -> (u32, Vec<u8>) {
+    let port = tape.below(5) as u32;
     let program = &*reference.program;
     let mut sketch = Sketch {
         program,
@@ -197,6 +231,8 @@ pub(super) fn draw(reference: &Reference, tape: &mut Tape<'_>) -> Vec<u8> {
         places: BTreeMap::new(),
         next: BTreeMap::new(),
         last: BTreeMap::new(),
+        lengths: Vec::new(),
+        port: None,
         forced: Vec::new(),
     };
     let damage = tape.below(16);
@@ -216,8 +252,19 @@ pub(super) fn draw(reference: &Reference, tape: &mut Tape<'_>) -> Vec<u8> {
         sketch.draw(8, tape);
     }
     let Sketch {
-        mut bits, forced, ..
+        mut bits,
+        lengths,
+        port: asked,
+        forced,
+        ..
     } = sketch;
+    for (at, width, from) in lengths {
+        let count = BigUint::from(bits.len().saturating_sub(from) / 8);
+        let places = bits.iter_mut().skip(at);
+        places
+            .zip(bits_of(&count, width))
+            .for_each(|(place, bit)| *place = bit);
+    }
     for (at, bit) in forced {
         if let Some(place) = bits.get_mut(at) {
             *place = bit;
@@ -238,5 +285,5 @@ pub(super) fn draw(reference: &Reference, tape: &mut Tape<'_>) -> Vec<u8> {
         15 => frame = (0..tape.below(80)).map(|_| tape.byte()).collect(),
         _ => {}
     }
-    frame
+    (asked.unwrap_or(port), frame)
 }

@@ -18,7 +18,7 @@ use sim::control::{Control, CounterData};
 use sim::{Pipeline, Switch, SwitchConfig, Worker};
 
 use crate::reference::{Counted, Program, Reference, Stop};
-pub use tape::{Pool, Tape};
+pub use tape::{Pool, Seen, Tape};
 
 /// A program, as both sides read it.
 pub struct Subject {
@@ -70,7 +70,11 @@ impl Case {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Both sides did the same; so many frames left.
-    Agreed { left: usize },
+    Agreed {
+        left: usize,
+        /// Entries hit, by table.
+        hits: BTreeMap<String, u64>,
+    },
     /// The reference could not tell, and why.
     Open(Stop),
 }
@@ -82,6 +86,8 @@ pub struct Pair<'a> {
     switch: Arc<Switch>,
     control: Control,
     worker: Worker,
+    /// What the keys of entries are, for packets to hit them.
+    seen: Seen,
     /// What was done so far, for whoever reads a failure.
     log: String,
 }
@@ -100,6 +106,7 @@ impl<'a> Pair<'a> {
             switch,
             control,
             worker,
+            seen: Seen::new(),
             log: String::new(),
         }
     }
@@ -138,31 +145,65 @@ fn show(ports: &ByPort) -> String {
 pub fn play(subject: &Subject, case: &Case) -> Result<Outcome, String> {
     let mut pair = Pair::new(subject);
     for tape in &case.writes {
-        pair.write(&mut Tape::new(tape, &subject.pool))?;
+        let seen = pair.seen.clone();
+        pair.write(&mut Tape::new(tape, &subject.pool, &seen))?;
     }
+    let seen = pair.seen.clone();
     let mut left = 0;
-    for (i, tape) in case.packets.iter().enumerate() {
-        let mut tape = Tape::new(tape, &subject.pool);
-        let port = tape.below(5) as u32;
-        let frame = frames::draw(&pair.reference, &mut tape);
-        let now_us = 1_000_000 + i as u64 * 1_000;
-        let _ = writeln!(pair.log, "  frame on port {port}: {}", hex(&frame));
-        let expected = match pair.reference.process(now_us, port, &frame) {
-            Ok(frames) => by_port(frames),
-            Err(stop) => return Ok(Outcome::Open(stop)),
-        };
-        let mut frames = Vec::new();
-        let now = Duration::from_micros(now_us);
-        pair.worker.process(now, port, &frame, &mut frames);
-        left += frames.len();
-        let found = by_port(frames);
-        if found != expected {
-            let (expected, found) = (show(&expected), show(&found));
-            return pair.fail(&format!("expected {expected}\n  found {found}"));
+    let mut now_us = 1_000_000;
+    for tape in &case.packets {
+        let mut tape = Tape::new(tape, &subject.pool, &seen);
+        let again = tape.below(16);
+        let (port, frame) = frames::draw(&pair.reference, &mut tape);
+        // The same frame again, with an entry more on its way each time: so it gets far.
+        for pass in 0..=again {
+            now_us += 1_000;
+            match pair.send(now_us, port, &frame)? {
+                Ok(frames) => left += frames,
+                Err(stop) => return Ok(Outcome::Open(stop)),
+            }
+            if pass < again {
+                pair.learn(&mut tape)?;
+            }
         }
     }
     pair.compare_state()?;
-    Ok(Outcome::Agreed { left })
+    let tables = pair.reference.tables.iter();
+    let hits = tables.map(|(name, table)| {
+        let entries = table.entries.iter();
+        (
+            name.clone(),
+            entries.map(|entry| entry.counted.packets).sum(),
+        )
+    });
+    let hits = hits.collect();
+    Ok(Outcome::Agreed { left, hits })
+}
+
+impl Pair<'_> {
+    /// Gives both a frame; how many frames left, or why the reference could not tell.
+    fn send(
+        &mut self,
+        now_us: u64,
+        port: u32,
+        frame: &[u8],
+    ) -> Result<Result<usize, Stop>, String> {
+        let _ = writeln!(self.log, "  frame on port {port}: {}", hex(frame));
+        let expected = match self.reference.process(now_us, port, frame) {
+            Ok(frames) => by_port(frames),
+            Err(stop) => return Ok(Err(stop)),
+        };
+        let mut frames = Vec::new();
+        let now = Duration::from_micros(now_us);
+        self.worker.process(now, port, frame, &mut frames);
+        let left = frames.len();
+        let found = by_port(frames);
+        if found != expected {
+            let (expected, found) = (show(&expected), show(&found));
+            return self.fail(&format!("expected {expected}\n  found {found}"));
+        }
+        Ok(Ok(left))
+    }
 }
 
 fn same(counted: Counted, data: CounterData) -> bool {

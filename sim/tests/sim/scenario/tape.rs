@@ -1,5 +1,7 @@
 //! Choices from bytes, and numbers that meet each other.
 
+use std::collections::BTreeMap;
+
 use num_bigint::BigUint;
 use serde_json::Value;
 
@@ -37,15 +39,20 @@ fn collect(value: &Value, constants: &mut Vec<(usize, BigUint)>) {
     }
 }
 
+/// Values by width.
+pub type Seen = BTreeMap<u32, Vec<BigUint>>;
+
 /// Bytes that decide; zeros when they end.
 pub struct Tape<'a> {
     bytes: &'a [u8],
     pool: &'a Pool,
+    /// What the keys of entries are.
+    seen: &'a Seen,
 }
 
 impl<'a> Tape<'a> {
-    pub fn new(bytes: &'a [u8], pool: &'a Pool) -> Tape<'a> {
-        Tape { bytes, pool }
+    pub fn new(bytes: &'a [u8], pool: &'a Pool, seen: &'a Seen) -> Tape<'a> {
+        Tape { bytes, pool, seen }
     }
 
     pub fn byte(&mut self) -> u8 {
@@ -74,11 +81,16 @@ impl<'a> Tape<'a> {
         of.get(self.below(of.len()))
     }
 
-    /// A number of so many bits: small, or one of the program's, or all ones, or anything.
+    /// A number of so many bits: small, or one of the program's or of an entry's, or all ones, or
+    /// anything.
     pub fn number(&mut self, width: u32) -> BigUint {
         let most = (BigUint::from(1u8) << width) - 1u8;
         match self.below(8) {
             0 => BigUint::default(),
+            4 | 5 if self.seen.contains_key(&width) => {
+                let seen = self.seen;
+                self.one(&seen[&width]).cloned().unwrap_or_default()
+            }
             1 | 2 => BigUint::from(1 + self.below(4)) & most,
             6 => most,
             7 => {

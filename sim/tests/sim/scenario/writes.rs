@@ -49,7 +49,12 @@ pub fn entry_key(entry: &Entry, needs_priority: bool) -> EntryKey {
     }
 }
 
-fn draw_match(kind: &Value, width: u32, tape: &mut Tape<'_>) -> Match {
+/// What an entry may ask for, `value` among it if there is one.
+fn draw_match(kind: &Value, width: u32, value: Option<&BigUint>, tape: &mut Tape<'_>) -> Match {
+    let number = |tape: &mut Tape<'_>| match value {
+        Some(value) => value.clone(),
+        None => tape.number(width),
+    };
     match kind.as_str() {
         Some("lpm") => {
             let length = match tape.below(4) {
@@ -59,7 +64,7 @@ fn draw_match(kind: &Value, width: u32, tape: &mut Tape<'_>) -> Match {
                 _ => tape.below(width as usize + 1) as u32,
             };
             let mask = ones(width) ^ ones(width - length);
-            Match::Lpm(tape.number(width) & mask, length)
+            Match::Lpm(number(tape) & mask, length)
         }
         Some("ternary" | "optional") => {
             let mask = match tape.below(4) {
@@ -68,31 +73,65 @@ fn draw_match(kind: &Value, width: u32, tape: &mut Tape<'_>) -> Match {
                 2 => ones(width) ^ ones(width / 2),
                 _ => tape.number(width),
             };
-            Match::Ternary(tape.number(width) & &mask, mask)
+            Match::Ternary(number(tape) & &mask, mask)
         }
         Some("range") => {
-            let (a, b) = (tape.number(width), tape.number(width));
+            let (a, b) = (number(tape), tape.number(width));
             Match::Range(a.clone().min(b.clone()), a.max(b))
         }
-        Some("valid") => Match::Valid(tape.below(2) == 0),
-        _ => Match::Exact(tape.number(width)),
+        Some("valid") => match value {
+            Some(value) => Match::Valid(*value != BigUint::default()),
+            None => Match::Valid(tape.below(2) == 0),
+        },
+        _ => Match::Exact(number(tape)),
     }
 }
 
 impl Pair<'_> {
     /// One change of the state, or none where the drawn one is not possible.
     pub(super) fn write(&mut self, tape: &mut Tape<'_>) -> Result<(), String> {
-        let outcome = match tape.below(8) {
-            0..=3 => self.entry(tape)?,
+        let outcome = match tape.below(10) {
+            0..=3 => self.entry(None, tape)?,
             4 => self.multicast(tape),
             5 => self.session(tape),
             6 => self.value_set(tape),
+            7 => self.change(tape),
+            8 => self.register(tape),
             _ => self.default_action(tape)?,
         };
+        self.accepted(outcome)
+    }
+
+    fn accepted(&self, outcome: Result<(), ControlError>) -> Result<(), String> {
         match outcome {
             Ok(()) => Ok(()),
             Err(error) => self.fail(&format!("a good write was refused: {error}")),
         }
+    }
+
+    /// An entry that the last frame would have hit; now and then something else that it may need.
+    pub(super) fn learn(&mut self, tape: &mut Tape<'_>) -> Result<(), String> {
+        match tape.below(16) {
+            13 => {
+                let outcome = self.multicast(tape);
+                return self.accepted(outcome);
+            }
+            14 | 15 => {
+                let outcome = self.register(tape);
+                return self.accepted(outcome);
+            }
+            _ => {}
+        }
+        let missed = self.reference.missed.clone();
+        // The last one is the farthest.
+        let last = missed
+            .len()
+            .checked_sub(1 + tape.below(missed.len().min(3)));
+        let Some(missed) = last.and_then(|last| missed.get(last)) else {
+            return Ok(());
+        };
+        let outcome = self.entry(Some(missed), tape)?;
+        self.accepted(outcome)
     }
 
     fn action(
@@ -121,17 +160,18 @@ impl Pair<'_> {
         Some((Call { action: id, data }, call))
     }
 
-    fn entry(&mut self, tape: &mut Tape<'_>) -> Result<Result<(), ControlError>, String> {
+    fn entry(
+        &mut self,
+        missed: Option<&(String, Vec<BigUint>)>,
+        tape: &mut Tape<'_>,
+    ) -> Result<Result<(), ControlError>, String> {
         let program = self.subject.program.clone();
         let pipeline = self.subject.pipeline.clone();
+        let is_empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
         let tables: Vec<&Value> = program
             .tables()
-            .filter(|table| {
-                table
-                    .get("entries")
-                    .is_none_or(|e| e.as_array().is_none_or(Vec::is_empty))
-            })
-            .filter(|table| table["key"].as_array().is_some_and(|key| !key.is_empty()))
+            .filter(|table| is_empty(&table["entries"]) && !is_empty(&table["key"]))
+            .filter(|table| missed.is_none_or(|(name, _)| table["name"] == **name))
             .collect();
         let Some(json) = tape.one(&tables) else {
             return Ok(Ok(()));
@@ -144,9 +184,12 @@ impl Pair<'_> {
         let Some((call, sim_call)) = self.action(json, info, tape) else {
             return Ok(Ok(()));
         };
-        let keys = json["key"].as_array().into_iter().flatten();
+        let keys = json["key"].as_array().into_iter().flatten().enumerate();
         let key: Vec<Match> = keys
-            .map(|key| draw_match(&key["match_type"], program.key_width(key), tape))
+            .map(|(i, key)| {
+                let value = missed.and_then(|(_, values)| values.get(i));
+                draw_match(&key["match_type"], program.key_width(key), value, tape)
+            })
             .collect();
         let table = self.reference.tables.get_mut(&name).expect("a table");
         if table.entries.len() >= info.size {
@@ -155,7 +198,8 @@ impl Pair<'_> {
         if !info.needs_priority && table.entries.iter().any(|entry| entry.key == key) {
             return Ok(Ok(()));
         }
-        let priority = table.entries.len() as i64 + 1;
+        let priorities = table.entries.iter().map(|entry| entry.priority);
+        let priority = priorities.max().unwrap_or(0) + 1;
         let mut write = self.control.write(Duration::ZERO);
         let (does, action) = match json["action_profile"].as_str() {
             None => (Does::Call(call), TableAction::Direct(sim_call)),
@@ -213,10 +257,72 @@ impl Pair<'_> {
             counted: Counted::default(),
         };
         let _ = writeln!(self.log, "  {name} entry {entry:?}");
+        for (key, json) in entry
+            .key
+            .iter()
+            .zip(json["key"].as_array().into_iter().flatten())
+        {
+            if let Match::Exact(value)
+            | Match::Lpm(value, _)
+            | Match::Ternary(value, _)
+            | Match::Range(value, _) = key
+            {
+                self.seen
+                    .entry(program.key_width(json))
+                    .or_default()
+                    .push(value.clone());
+            }
+        }
         let sim_entry = TableEntry::new(entry_key(&entry, info.needs_priority), action);
         let inserted = write.insert(handle, sim_entry);
         table.entries.push(entry);
         Ok(inserted)
+    }
+
+    /// Deletes an entry, or gives it the action of another.
+    fn change(&mut self, tape: &mut Tape<'_>) -> Result<(), ControlError> {
+        let pipeline = self.subject.pipeline.clone();
+        let tables: Vec<_> = pipeline
+            .tables()
+            .filter(|(_, info)| !info.const_entries && info.profile.is_none())
+            .filter(|(_, info)| !self.reference.tables[&info.name].entries.is_empty())
+            .collect();
+        let Some(&(handle, info)) = tape.one(&tables) else {
+            return Ok(());
+        };
+        let table = self.reference.tables.get_mut(&info.name).expect("a table");
+        let at = tape.below(table.entries.len());
+        let key = entry_key(&table.entries[at], info.needs_priority);
+        let mut write = self.control.write(Duration::ZERO);
+        if tape.below(2) == 0 {
+            let _ = writeln!(self.log, "  {} deletes {:?}", info.name, table.entries[at]);
+            table.entries.remove(at);
+            return write.delete(handle, &key);
+        }
+        let other = tape.below(table.entries.len());
+        let source = entry_key(&table.entries[other], info.needs_priority);
+        table.entries[at].does = table.entries[other].does.clone();
+        let _ = writeln!(self.log, "  {} changes {:?}", info.name, table.entries[at]);
+        let action = self.control.entry(handle, &source)?.action;
+        write.modify(handle, TableEntry::new(key, action))
+    }
+
+    fn register(&mut self, tape: &mut Tape<'_>) -> Result<(), ControlError> {
+        let pipeline = self.subject.pipeline.clone();
+        let registers: Vec<_> = pipeline.registers().collect();
+        let Some(&(handle, info)) = tape.one(&registers) else {
+            return Ok(());
+        };
+        let cells = self
+            .reference
+            .registers
+            .get_mut(&info.name)
+            .expect("a register");
+        let at = tape.below(cells.len().min(8));
+        let value = tape.number(info.width);
+        let _ = writeln!(self.log, "  {}[{at}] is {value}", info.name);
+        cells[at] = value.clone().into();
+        self.control.write_register(handle, at, &bytes(&value))
     }
 
     fn default_action(&mut self, tape: &mut Tape<'_>) -> Result<Result<(), ControlError>, String> {
