@@ -38,5 +38,5 @@ mod switch;
 mod tables;
 mod v1model;
 
-pub use bmv2::{LoadError, Pipeline};
+pub use bmv2::{LoadError, LoadOptions, Pipeline};
 pub use switch::{Limits, Output, OutputFn, Switch, SwitchConfig, SwitchStats, Worker};

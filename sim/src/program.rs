@@ -17,9 +17,11 @@
 mod finish;
 mod inst;
 mod layout;
+mod trace;
 
 pub(crate) use finish::Derived;
 pub(crate) use inst::{Inst, PHV_WORDS};
+pub(crate) use trace::{Note, Notes};
 
 /// Index of a word in the PHV.
 pub(crate) type Loc = u32;
@@ -364,6 +366,9 @@ pub(crate) enum Op {
     Truncate {
         length: Loc,
     },
+
+    /// Tells a note; only in programs that are loaded for tracing.
+    Trace(u32),
 }
 
 impl Op {
@@ -778,5 +783,7 @@ pub(crate) struct Program {
     pub(crate) deparser: Option<Pc>,
     pub(crate) intrinsic: Intrinsic,
     pub(crate) errors: Errors,
+    /// Notes, if it is loaded for tracing.
+    pub(crate) trace: Option<Box<Notes>>,
     pub(crate) derived: Derived,
 }

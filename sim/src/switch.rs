@@ -315,6 +315,33 @@ impl Worker {
         frame: &[u8],
         out: &mut impl Output,
     ) {
+        self.run(now, ingress_port, frame, out, None);
+    }
+
+    /// As [`process`](Self::process), and tells, line by line, what the frame and its copies meet:
+    /// everything if the pipeline was loaded for it
+    /// ([`LoadOptions::trace`](crate::LoadOptions::trace)), else only what happens between the
+    /// program's blocks.
+    pub fn process_traced(
+        &mut self,
+        now: Duration,
+        ingress_port: u32,
+        frame: &[u8],
+        out: &mut impl Output,
+        trace: &dyn Fn(&str),
+    ) {
+        self.run(now, ingress_port, frame, out, Some(trace));
+    }
+
+    #[inline]
+    fn run(
+        &mut self,
+        now: Duration,
+        ingress_port: u32,
+        frame: &[u8],
+        out: &mut impl Output,
+        trace: Option<&dyn Fn(&str)>,
+    ) {
         let stats = &*self.stats;
         add(&stats.received, 1);
         add(&stats.received_bytes, frame.len() as u64);
@@ -342,6 +369,7 @@ impl Worker {
             now: nanoseconds(now),
             max_passes: switch.config.max_passes,
             on_digest: &|| switch.digest_queued(),
+            trace,
         };
         let mut out = Counted { out, stats };
         let mut dropped = |reason| {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::control::Replica;
 use crate::exec::{
-    Flow, Machine, Packet, Phv, Random, deparse, update_checksums, verify_checksums,
+    Flow, Machine, Packet, Phv, Random, Sink, deparse, deparsed, error_name, update_checksums,
+    verify_checksums,
 };
 use crate::program::{Loc, PHV_WORDS, Program};
 use crate::state::{PortsDown, Snapshot, State};
@@ -44,6 +45,29 @@ pub(crate) struct Context<'a> {
     pub(crate) max_passes: u32,
     /// Called after digests were queued.
     pub(crate) on_digest: &'a dyn Fn(),
+    /// Takes the lines of a trace.
+    pub(crate) trace: Option<&'a Sink<'a>>,
+}
+
+impl Context<'_> {
+    /// Tells something, if anybody listens.
+    fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(sink) = self.trace {
+            sink(&line());
+        }
+    }
+}
+
+/// Replicas in words.
+fn copies_to(replicas: &[Replica]) -> String {
+    let copies: Vec<String> = replicas
+        .iter()
+        .map(|copy| format!("port {} (rid {})", copy.port, copy.instance))
+        .collect();
+    match copies.is_empty() {
+        true => "nowhere".to_owned(),
+        false => copies.join(", "),
+    }
 }
 
 /// The bytes that a packet's parser reads.
@@ -146,6 +170,7 @@ impl Scratch {
             key: &mut self.key,
             buffer: &mut self.buffer,
             random: &mut self.random,
+            trace: context.trace,
         }
     }
 
@@ -190,6 +215,18 @@ impl Scratch {
         dropped: &mut impl FnMut(Drop),
     ) {
         self.passes = 0;
+        let mut dropped = |reason| {
+            context.tell(|| match reason {
+                Drop::Ingress => "  dropped at the end of ingress".to_owned(),
+                Drop::Egress => "  dropped at the end of egress".to_owned(),
+                Drop::NoGroup => "  dropped: the multicast group is empty".to_owned(),
+                Drop::NoSession => "  not cloned: there is no such session".to_owned(),
+                Drop::TooManyPasses => "  dropped: too many passes".to_owned(),
+                Drop::Assert => "  dropped: an assertion failed".to_owned(),
+            });
+            dropped(reason);
+        };
+        let dropped = &mut dropped;
         self.clear(context.program);
         let kind = instance_type::NORMAL;
         self.ingress(context, Frame::Input, input, Some(port), kind, out, dropped);
@@ -246,6 +283,7 @@ impl Scratch {
     fn parse(&mut self, context: &Context<'_>, packet: &mut Packet, data: &[u8]) {
         let program = context.program;
         let intrinsic = &program.intrinsic;
+        context.tell(|| "  parser".to_owned());
         let mut machine = self.machine(context, packet, data);
         let error = match machine.run(program.parser) {
             Flow::ParserError(error) => error,
@@ -254,6 +292,12 @@ impl Scratch {
         let right = verify_checksums(&mut machine);
         self.set(intrinsic.parser_error, error);
         self.set(intrinsic.checksum_error, u64::from(!right));
+        if error != program.errors.no_error {
+            context.tell(|| format!("    error.{}", error_name(program, error)));
+        }
+        if !right {
+            context.tell(|| "    a checksum is wrong".to_owned());
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -288,7 +332,17 @@ impl Scratch {
             ingress_length: length,
             ..Packet::default()
         };
+        context.tell(|| {
+            let port = self.get(intrinsic.ingress_port);
+            let how = match kind {
+                instance_type::RESUBMIT => " resubmitted",
+                instance_type::RECIRCULATED => " recirculated",
+                _ => "",
+            };
+            format!("packet{how}, {length} bytes, on port {port}")
+        });
         self.parse(context, &mut packet, data);
+        context.tell(|| "  ingress".to_owned());
         if self
             .machine(context, &mut packet, data)
             .run(program.ingress)
@@ -310,6 +364,7 @@ impl Scratch {
             }
         }
         if let Some(list) = packet.resubmit.take() {
+            context.tell(|| "  resubmit".to_owned());
             let metadata = self.kept_metadata(program, list);
             let kind = instance_type::RESUBMIT;
             self.queue.push_back(Work::Ingress {
@@ -323,10 +378,14 @@ impl Scratch {
         let group = self.get(intrinsic.mcast_grp);
         let (copies, kind) = if group != 0 {
             match context.snapshot.pre.group(group) {
-                Some(group) if !group.replicas.is_empty() => (
-                    Copies::All(group.replicas.clone()),
-                    instance_type::REPLICATION,
-                ),
+                Some(found) if !found.replicas.is_empty() => {
+                    context.tell(|| {
+                        let copies = copies_to(&found.replicas);
+                        format!("  multicast group {group}: {copies}")
+                    });
+                    let copies = Copies::All(found.replicas.clone());
+                    (copies, instance_type::REPLICATION)
+                }
                 _ => return dropped(Drop::NoGroup),
             }
         } else {
@@ -391,6 +450,10 @@ impl Scratch {
         let Some(session) = context.snapshot.pre.session(session) else {
             return dropped(Drop::NoSession);
         };
+        context.tell(|| {
+            let copies = copies_to(&session.replicas);
+            format!("  clone to egress, session {}: {copies}", session.id())
+        });
         // Parsers may look at the port, so the second parsing must see it.
         let port = self.get(program.intrinsic.ingress_port);
         let original = self.save(program);
@@ -469,6 +532,15 @@ impl Scratch {
         self.set(intrinsic.packet_length, packet.length as u64);
         self.set(intrinsic.enq_timestamp, context.now / 1000);
         self.set(intrinsic.egress_global_timestamp, context.now / 1000);
+        context.tell(|| {
+            let (port, rid) = (replica.port, replica.instance);
+            let what = match kind {
+                instance_type::INGRESS_CLONE | instance_type::EGRESS_CLONE => " of a clone",
+                instance_type::REPLICATION => " of a replica",
+                _ => "",
+            };
+            format!("  egress{what}, port {port} (rid {rid})")
+        });
         if self.machine(context, &mut packet, data).run(program.egress) == Flow::Failed {
             return dropped(Drop::Assert);
         }
@@ -487,6 +559,7 @@ impl Scratch {
         {
             return dropped(Drop::Assert);
         }
+        context.tell(|| format!("  deparser: {}", deparsed(program, &self.phv[..])));
         self.head.clear();
         deparse(program, &self.phv, &mut self.head);
         let mut payload = data.get(packet.cursor..).unwrap_or_default();
@@ -495,6 +568,7 @@ impl Scratch {
             payload = &payload[..payload.len().min(limit - self.head.len())];
         }
         if let Some(list) = packet.recirculate {
+            context.tell(|| "  recirculate".to_owned());
             let metadata = self.kept_metadata(program, list);
             let bytes = [self.head.as_slice(), payload].concat();
             let frame = Frame::Made(Arc::new(bytes));
@@ -508,6 +582,11 @@ impl Scratch {
             });
             return;
         }
+        context.tell(|| {
+            let bytes = self.head.iter().chain(payload);
+            let bytes: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+            format!("  leaves on port {}: {bytes}", replica.port)
+        });
         out.emit(replica.port, &self.head, payload);
     }
 
@@ -525,6 +604,10 @@ impl Scratch {
         let Some(session) = context.snapshot.pre.session(session) else {
             return dropped(Drop::NoSession);
         };
+        context.tell(|| {
+            let copies = copies_to(&session.replicas);
+            format!("  clone from egress, session {}: {copies}", session.id())
+        });
         let original = self.save(program);
         self.keep_fields(program, list, &original);
         let phv = self.save(program);

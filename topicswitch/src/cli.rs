@@ -181,6 +181,9 @@ pub struct SimStfArgs {
     /// P4Info (text) of the program: its aliases can then be used as names.
     #[arg(long, value_name = "FILE")]
     pub p4info: Option<PathBuf>,
+    /// Print what each packet meets: parser states, tables, actions, clones, drops.
+    #[arg(long)]
+    pub trace: bool,
     /// Packets on ports that the test does not mention are errors too.
     #[arg(long)]
     pub strict: bool,

@@ -14,6 +14,14 @@ use crate::control::{
 };
 use crate::program::Program;
 
+/// How a program is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadOptions {
+    /// So that [`Worker::process_traced`](crate::Worker::process_traced) tells what packets meet.
+    /// The program is slower then; without it, it carries nothing of this.
+    pub trace: bool,
+}
+
 /// A program, ready to run: immutable, shared by all workers.
 pub struct Pipeline {
     pub(crate) program: Program,
@@ -55,11 +63,16 @@ impl Pipeline {
     /// it. What the document says wrongly, or what this target does not do, is an error that
     /// names the place.
     pub fn load(json: &[u8]) -> Result<Pipeline, LoadError> {
+        Self::load_with(json, LoadOptions::default())
+    }
+
+    /// As [`load`](Self::load), with options.
+    pub fn load_with(json: &[u8], options: LoadOptions) -> Result<Pipeline, LoadError> {
         let document = serde_json::from_slice(json).map_err(|error| LoadError {
             path: format!("line {}, column {}", error.line(), error.column()),
             reason: format!("not a JSON document: {error}"),
         })?;
-        let (program, infos) = lower::lower(&json::At::root(&document))?;
+        let (program, infos) = lower::lower(&json::At::root(&document), options)?;
         Ok(Pipeline { program, infos })
     }
 

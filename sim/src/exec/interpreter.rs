@@ -1,7 +1,7 @@
 //! The instruction loop.
 
 use super::bits::sign_extend;
-use super::{Packet, Phv, Random, calculate, wide};
+use super::{Packet, Phv, Random, Sink, calculate, wide};
 use crate::program::{Call, Inst, Op, Pc, Program};
 use crate::state::{PortsDown, Snapshot, State};
 use crate::tables::{EntryAction, Found, LiveTable, hash_words};
@@ -36,6 +36,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) key: &'a mut [u64],
     pub(crate) buffer: &'a mut Vec<u8>,
     pub(crate) random: &'a mut Random,
+    /// Who listens to a program that is loaded for tracing.
+    pub(crate) trace: Option<&'a Sink<'a>>,
 }
 
 #[inline(always)]
@@ -422,6 +424,7 @@ impl<'a> Machine<'a> {
             Op::Clone { session, list } => self.packet.clone = Some((self.get(session), list)),
             Op::Resubmit { list } => self.packet.resubmit = Some(list),
             Op::Recirculate { list } => self.packet.recirculate = Some(list),
+            Op::Trace(note) => self.trace(note),
             Op::Truncate { length } => {
                 let length = usize::try_from(self.get(length)).unwrap_or(usize::MAX);
                 self.packet.limit = Some(self.packet.limit.map_or(length, |old| old.min(length)));
@@ -494,7 +497,11 @@ impl<'a> Machine<'a> {
     }
 
     /// The action of the member, or of a member of the group.
-    fn member(&mut self, profile: Option<u32>, action: &EntryAction) -> Option<&'a Call> {
+    pub(super) fn member(
+        &mut self,
+        profile: Option<u32>,
+        action: &EntryAction,
+    ) -> Option<&'a Call> {
         let profile = profile? as usize;
         let live = &self.snapshot.profiles[profile];
         let member = match *action {

@@ -6,11 +6,13 @@ mod deparser;
 mod headers;
 mod interpreter;
 mod parser;
+mod trace;
 mod wide;
 
 pub(crate) use checksum::{calculate, update_checksums, verify_checksums};
 pub(crate) use deparser::deparse;
 pub(crate) use interpreter::{Flow, Machine};
+pub(crate) use trace::{Sink, deparsed, error_name};
 
 /// All data of a packet (see [`crate::program`]).
 pub(crate) type Phv = [u64; crate::program::PHV_WORDS];

@@ -14,6 +14,7 @@
 //! packet to packet and one second after commands; `wait` lets one more second pass.
 
 mod check;
+mod keys;
 mod names;
 mod parse;
 mod run;

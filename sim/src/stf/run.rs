@@ -7,23 +7,27 @@ use std::time::Duration;
 use p4runtime::p4info::P4Info;
 
 use super::check::{Difference, Expected, Report, compare, hex};
+use super::keys::{fitted, match_value, unnamed};
 use super::names::{self, Aliases};
 use super::parse::{ActionText, Command, CounterIndex, CounterUnit, KeyText, Test};
-use super::value::{self, Digits};
+use super::value;
 use crate::control::{
-    ActionCall, CloneSession, Control, EntryKey, KeyInfo, MatchKind, MatchValue, MeterConfig,
-    MulticastGroup, Replica, TableAction, TableEntry, TableHandle,
+    ActionCall, CloneSession, Control, EntryKey, MatchValue, MeterConfig, MulticastGroup, Replica,
+    TableAction, TableEntry, TableHandle,
 };
 use crate::{Pipeline, Switch, SwitchConfig, Worker};
 
 /// How a test is run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// Its aliases are accepted as names.
     pub p4info: Option<&'a P4Info>,
     /// Packets on ports that the test does not mention are differences too. p4c's driver has no
     /// such ports, so it never sees those packets.
     pub strict: bool,
+    /// Takes the lines of the trace: what each packet meets. The pipeline is to be loaded for it
+    /// ([`LoadOptions::trace`](crate::LoadOptions::trace)).
+    pub trace: Option<&'a dyn Fn(&str)>,
 }
 
 /// Why a test could not be run to its end.
@@ -51,6 +55,7 @@ pub fn run(pipeline: Arc<Pipeline>, test: &Test, options: Options<'_>) -> Result
     let switch = Switch::new(SwitchConfig::default());
     let control = switch.load(pipeline);
     let mut runner = Runner {
+        trace: options.trace,
         worker: switch.worker(),
         control,
         aliases: options.p4info.map(Aliases::new).unwrap_or_default(),
@@ -88,7 +93,8 @@ pub fn run(pipeline: Arc<Pipeline>, test: &Test, options: Options<'_>) -> Result
 }
 
 /// A test that runs.
-struct Runner {
+struct Runner<'a> {
+    trace: Option<&'a dyn Fn(&str)>,
     worker: Worker,
     control: Control,
     aliases: Aliases,
@@ -112,10 +118,10 @@ struct Runner {
     report: Report,
 }
 
-impl Runner {
+impl Runner<'_> {
     fn statement(&mut self, line: usize, command: &Command) -> Result<(), String> {
         match command {
-            Command::Packet { port, data } => self.packet(*port, data),
+            Command::Packet { port, data } => self.packet(line, *port, data),
             Command::Expect { port, pattern } => {
                 match pattern {
                     Some(pattern) => {
@@ -146,7 +152,7 @@ impl Runner {
         }
     }
 
-    fn packet(&mut self, port: u32, data: &[u8]) -> Result<(), String> {
+    fn packet(&mut self, line: usize, port: u32, data: &[u8]) -> Result<(), String> {
         self.now += if std::mem::take(&mut self.commands) {
             COMMANDS
         } else {
@@ -154,7 +160,14 @@ impl Runner {
         };
         self.report.sent += 1;
         let mut out = Vec::new();
-        self.worker.process(self.now, port, data, &mut out);
+        match self.trace {
+            None => self.worker.process(self.now, port, data, &mut out),
+            Some(trace) => {
+                trace(&format!("line {line}: packet {port} {}", hex(data)));
+                self.worker
+                    .process_traced(self.now, port, data, &mut out, trace);
+            }
+        }
         self.report.left += out.len();
         for (port, packet) in out {
             self.left.entry(port).or_default().push(packet);
@@ -575,111 +588,4 @@ impl Runner {
         self.report.notes.push(note);
         Ok(())
     }
-}
-
-fn fitted(bytes: &[u8], width: u32, text: &str) -> Result<Vec<u8>, String> {
-    value::fit(bytes, width).ok_or_else(|| format!("`{text}` does not fit {width} bits"))
-}
-
-/// What a key that the line does not name matches, as in p4c's driver.
-fn unnamed(key: &KeyInfo) -> MatchValue {
-    let zeros = vec![0; key.width.div_ceil(8) as usize];
-    match key.kind {
-        MatchKind::Exact => MatchValue::Exact(zeros),
-        MatchKind::Lpm => MatchValue::Lpm {
-            value: zeros,
-            prefix_len: 0,
-        },
-        MatchKind::Ternary => MatchValue::Ternary {
-            value: zeros.clone(),
-            mask: zeros,
-        },
-        MatchKind::Range => MatchValue::Range {
-            low: zeros,
-            high: value::prefix_mask(key.width, key.width),
-        },
-        MatchKind::Optional => MatchValue::Optional(None),
-        MatchKind::Valid => MatchValue::Valid(false),
-    }
-}
-
-fn match_value(key: &KeyInfo, text: &str) -> Result<MatchValue, String> {
-    let width = key.width;
-    let full = |text: &str| value::parse(text).and_then(|bytes| fitted(&bytes, width, text));
-    let all = value::prefix_mask(width, width);
-    Ok(match key.kind {
-        MatchKind::Exact => MatchValue::Exact(full(text)?),
-        MatchKind::Valid => match full(text)?.iter().all(|byte| *byte == 0) {
-            true => MatchValue::Valid(false),
-            false => MatchValue::Valid(true),
-        },
-        MatchKind::Optional if text == "*" => MatchValue::Optional(None),
-        MatchKind::Optional => MatchValue::Optional(Some(full(text)?)),
-        MatchKind::Ternary => {
-            let (value, mask) = if let Some((value, mask)) = text.split_once("&&&") {
-                (full(value)?, full(mask)?)
-            } else if text == "*" {
-                return Ok(unnamed(key));
-            } else {
-                match Digits::parse(text) {
-                    Some(digits) => {
-                        let value = fitted(&digits.value, width, text)?;
-                        // As many bits as there are digits; those beyond the key are none.
-                        let mask = match digits.mask {
-                            Some(mask) => low_bits(&mask, width),
-                            None => all,
-                        };
-                        (value, mask)
-                    }
-                    None => (full(text)?, all),
-                }
-            };
-            MatchValue::Ternary {
-                value: value::and(&value, &mask),
-                mask,
-            }
-        }
-        MatchKind::Lpm => {
-            let (value, prefix_len) = match text.rsplit_once('/') {
-                Some((value, length)) => {
-                    let length: u32 = length
-                        .parse()
-                        .ok()
-                        .filter(|length| *length <= width)
-                        .ok_or_else(|| {
-                            format!("expected a prefix length of at most {width}, found `{length}`")
-                        })?;
-                    (full(value)?, length)
-                }
-                None => match Digits::parse(text) {
-                    Some(digits) if digits.mask.is_some() => {
-                        let value = fitted(&digits.value, width, text)?;
-                        (value, digits.leading_bits.min(width))
-                    }
-                    _ => (full(text)?, width),
-                },
-            };
-            MatchValue::Lpm {
-                value: value::and(&value, &value::prefix_mask(width, prefix_len)),
-                prefix_len,
-            }
-        }
-        MatchKind::Range => {
-            let (low, high) = match text.split_once("->").or_else(|| text.split_once("..")) {
-                Some((low, high)) => (full(low)?, full(high)?),
-                None if text == "*" => return Ok(unnamed(key)),
-                None => (full(text)?, full(text)?),
-            };
-            MatchValue::Range { low, high }
-        }
-    })
-}
-
-/// The low `width` bits of a mask, in that many bits' bytes.
-fn low_bits(mask: &[u8], width: u32) -> Vec<u8> {
-    let len = width.div_ceil(8) as usize;
-    let kept = &mask[mask.len().saturating_sub(len)..];
-    let mut bytes = vec![0; len - kept.len()];
-    bytes.extend_from_slice(kept);
-    value::and(&bytes, &value::prefix_mask(width, width))
 }

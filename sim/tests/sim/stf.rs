@@ -1,11 +1,12 @@
 //! Our own P4 programs with STF tests, one concern each: `programs/stf/*.p4`, compiled by
 //! `programs/compile.sh`.
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use p4runtime::p4info::P4Info;
-use sim::Pipeline;
 use sim::stf::{Options, Report, Test, run};
+use sim::{LoadOptions, Pipeline};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/stf")
@@ -23,8 +24,8 @@ fn outcome(program: &str, text: &str) -> Result<Report, String> {
     run(pipeline(program).into(), &test, Options::default()).map_err(|error| error.to_string())
 }
 
-#[test]
-fn every_program_does_what_its_stf_test_expects() {
+/// The names of all programs.
+fn programs() -> BTreeSet<String> {
     let mut programs = BTreeSet::new();
     for entry in std::fs::read_dir(directory()).expect("programs/stf") {
         let path = entry.expect("an entry").path();
@@ -34,11 +35,19 @@ fn every_program_does_what_its_stf_test_expects() {
         }
     }
     assert!(!programs.is_empty());
+    programs
+}
+
+fn test_of(program: &str) -> String {
+    let file = directory().join(format!("{program}.stf"));
+    std::fs::read_to_string(&file).expect("every program has its test")
+}
+
+#[test]
+fn every_program_does_what_its_stf_test_expects() {
     let mut failures = Vec::new();
-    for program in programs {
-        let file = directory().join(format!("{program}.stf"));
-        let text = std::fs::read_to_string(&file).expect("every program has its test");
-        match outcome(&program, &text) {
+    for program in programs() {
+        match outcome(&program, &test_of(&program)) {
             Ok(report) if report.passed() && report.sent > 0 => {}
             Ok(report) => failures.push(report.to_string()),
             Err(error) => failures.push(error),
@@ -69,6 +78,76 @@ fn what_is_not_as_expected_fails_and_says_where() {
     assert!(differences("packet 2 01 0001 00000000").contains("which no line expects"));
     let more = "check_counter I.arrived(1) packets == 2\nexpect 2";
     assert!(differences(more).contains("line 3: counter I.arrived(1): 1 packets, and 2 wanted"));
+}
+
+/// The report and the trace of a test.
+fn traced(program: &str, text: &str) -> (Report, Vec<String>) {
+    let file = directory().join(format!("{program}.json"));
+    let json = std::fs::read(file).expect("a program");
+    let pipeline = Pipeline::load_with(&json, LoadOptions { trace: true }).expect("it loads");
+    let lines = RefCell::new(Vec::new());
+    let keep = |line: &str| lines.borrow_mut().push(line.to_owned());
+    let options = Options {
+        trace: Some(&keep),
+        ..Options::default()
+    };
+    let test = Test::parse(program, text).expect("a test");
+    let report = run(pipeline.into(), &test, options).expect("it runs");
+    (report, lines.into_inner())
+}
+
+#[test]
+fn a_trace_changes_nothing() {
+    for program in programs() {
+        let text = test_of(&program);
+        let (report, lines) = traced(&program, &text);
+        assert_eq!(report, outcome(&program, &text).expect("it runs"));
+        let left = lines.iter().filter(|line| line.starts_with("  leaves on"));
+        assert_eq!(left.count(), report.left, "{program}");
+    }
+}
+
+#[test]
+fn a_trace_tells_what_a_packet_meets() {
+    let text = "add exact_t a:1 counted(port:2)\nadd exact_t a:2 copy(session:5)\n\
+                add ternary_t 9 h.probe.a:0x12** b:1->7 mark(port:5, value:1)\nmirroring_add 5 8\n";
+    let trace = |packet: &str| {
+        let (_, lines) = traced("stf_runner", &format!("{text}packet 0 {packet}"));
+        lines.join("\n")
+    };
+    let hit = trace("01 0001 00000000");
+    for line in [
+        "line 5: packet 0 01000100000000",
+        "packet, 7 bytes, on port 0",
+        "    state start",
+        "      extract probe: op=0x01 a=0x0001 b=0x00000000",
+        "    accept",
+        "(63): if (h.probe.op == 1): true",
+        "table I.exact_t: h.probe.a=0x0001",
+        "      hit 0x0001 -> I.counted(port=0x002)",
+        "s.egress_spec = port  [0x002]",
+        "  egress, port 2 (rid 0)",
+        "  deparser: probe",
+        "  leaves on port 2: 00000100000000",
+    ] {
+        assert!(hit.contains(line), "`{line}` in:\n{hit}");
+    }
+    let miss = trace("01 0009 00000000");
+    assert!(miss.contains("      miss -> I.drop()"), "{miss}");
+    assert!(miss.contains("  dropped at the end of ingress"), "{miss}");
+    let clone = trace("01 0002 00000000");
+    assert!(
+        clone.contains("  clone to egress, session 5: port 8 (rid 0)"),
+        "{clone}"
+    );
+    assert!(
+        clone.contains("  egress of a clone, port 8 (rid 0)"),
+        "{clone}"
+    );
+    let ternary = trace("03 1234 00000003");
+    let entry = "hit 0x1200&&&0xff00, 0x00000001..0x00000007 (priority 10) -> I.mark(";
+    assert!(ternary.contains(entry), "{ternary}");
+    assert!(trace("01 00").contains("    error.PacketTooShort"));
 }
 
 #[test]

@@ -97,7 +97,9 @@ impl Lowering {
                     self.emit(Op::Jump(0));
                 }
             } else {
+                self.note_before(node, scope)?;
                 self.primitive(node, scope)?;
+                self.note_after(node, scope)?;
             }
         }
         starts.push(self.pc());

@@ -127,6 +127,7 @@ impl Lowering {
             let node = node.clone();
             match *kind {
                 Node::Apply(table) => {
+                    self.note_apply(&node, table);
                     self.emit(Op::Apply(table));
                     placement.pending.extend(node.opt("base_default_next")?);
                     for (_, target) in node.get("next_tables")?.members()? {
@@ -148,6 +149,7 @@ impl Lowering {
                     self.statement();
                     let expression = node.get("expression")?;
                     let condition = self.expr(&expression, &Scope::default())?;
+                    self.note_condition(&node, &condition)?;
                     let otherwise = node.opt("false_next")?;
                     for jump in self.branch(&condition, false, &expression)? {
                         match &otherwise {

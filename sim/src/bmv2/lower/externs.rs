@@ -327,7 +327,11 @@ impl Lowering {
         let mut values = std::collections::HashMap::new();
         for error in root.list("errors")? {
             let [name, value] = error.tuple()?;
-            values.insert(name.str()?, value.number(i32::MAX as u64)?);
+            let (name, value) = (name.str()?, value.number(i32::MAX as u64)?);
+            values.insert(name, value);
+            if let Some(notes) = &mut self.program.trace {
+                notes.errors.push((value, name.to_owned()));
+            }
         }
         // simple_switch gives an error that the document lacks the greatest value.
         let value = |name: &str, default: u64| values.get(name).copied().unwrap_or(default);

@@ -8,10 +8,12 @@ mod externs;
 mod headers;
 mod parser;
 mod tables;
+mod trace;
 mod unions;
 
 use std::collections::HashMap;
 
+use super::LoadOptions;
 use super::json::{At, LoadError};
 use crate::control::{
     ActionInfo, CounterInfo, DigestInfo, MeterInfo, ProfileInfo, RegisterInfo, TableInfo,
@@ -95,12 +97,15 @@ impl Lowering {
 }
 
 /// Lowers a document.
-pub(super) fn lower(root: &At<'_>) -> Result<(Program, Infos), LoadError> {
+pub(super) fn lower(root: &At<'_>, options: LoadOptions) -> Result<(Program, Infos), LoadError> {
     check_version(root)?;
     let mut l = Lowering {
         words: 1,
         ..Lowering::default()
     };
+    if options.trace {
+        l.program.trace = Some(Default::default());
+    }
     l.headers(root)?;
     l.declare_actions(root)?;
     l.program.arguments = l.words;
@@ -121,6 +126,9 @@ pub(super) fn lower(root: &At<'_>) -> Result<(Program, Infos), LoadError> {
         if set.parts.is_empty() {
             set.parts.push(l.infos.value_sets[i].width.max(1));
         }
+    }
+    if let Some(notes) = &mut l.program.trace {
+        notes.actions.clone_from(&l.infos.actions);
     }
     l.thread_jumps();
     if l.program.code.len() > MAX_CODE {

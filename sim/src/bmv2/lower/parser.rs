@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::json::{At, LoadError, bit_length};
 use super::expr::{Expr, Place};
 use super::{Lowering, Scope};
-use crate::program::{Case, KeyPart, Op, Pc, Transition, ValueSet};
+use crate::program::{Case, KeyPart, Note, Op, Pc, Transition, ValueSet};
 
 impl Lowering {
     /// Parser value sets are declared before the states that use them.
@@ -37,6 +37,7 @@ impl Lowering {
         let states = parser.get("parse_states")?.items()?;
         // Accepting is state 0 of the code; the others follow in order, patched when all are known.
         let accept = self.pc();
+        self.note(|| Note::Accept);
         self.emit(Op::Stop);
         let mut starts: HashMap<&str, Pc> = HashMap::new();
         let first_transition = self.program.transitions.len();
@@ -46,9 +47,12 @@ impl Lowering {
             if starts.insert(state.text("name")?, start).is_some() {
                 return Err(state.error("two states have this name"));
             }
+            let name = state.text("name")?.to_owned();
+            self.note(|| Note::State(name));
             for op in state.list("parser_ops")? {
                 self.statement();
                 self.parser_op(&op)?;
+                self.note_extracted();
             }
             targets.push(self.transition(state)?);
         }
@@ -158,7 +162,11 @@ impl Lowering {
                 self.emit(Op::Advance { bits });
                 Ok(())
             }
-            ("primitive", [_]) => self.primitive(first, &scope),
+            ("primitive", [_]) => {
+                self.note_before(first, &scope)?;
+                self.primitive(first, &scope)?;
+                self.note_after(first, &scope)
+            }
             (op, _) => Err(node.error(format!(
                 "parser operation `{op}` with {} parameters is not supported",
                 params.len()
@@ -273,6 +281,17 @@ impl Lowering {
                 other => return Err(node.error(format!("transition `{other}`: unsupported"))),
             }
             targets.push(next);
+        }
+        let fields = key
+            .iter()
+            .zip(&widths)
+            .filter_map(|(part, width)| match part {
+                KeyPart::Words(span) => Some((*span, *width)),
+                KeyPart::Lookahead { .. } => None,
+            });
+        let fields: Vec<_> = fields.collect();
+        if !fields.is_empty() {
+            self.note(|| Note::Select(fields));
         }
         let index = self.program.transitions.len() as u32;
         self.program.transitions.push(Transition {
