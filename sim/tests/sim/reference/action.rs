@@ -49,6 +49,15 @@ impl Reference {
         array["size"].as_u64().unwrap_or(0) as usize
     }
 
+    /// What a meter counts a packet as.
+    pub(super) fn units(&self, meter: &str, packet: &Packet) -> u64 {
+        let meters = list(&self.program.document, "meter_arrays");
+        match named(meters, meter).expect("a meter")["type"].as_str() {
+            Some("bytes") => packet.arrived as u64,
+            _ => 1,
+        }
+    }
+
     /// Whether both are varbits, whose lengths are copied too.
     pub(super) fn copy_varbit(&self, to: &Value, from: &Value, packet: &mut Packet) -> bool {
         let scope = self.scope(packet, &[]);
@@ -231,11 +240,14 @@ impl Reference {
                 }
             }
             "execute_meter" => {
-                // Meters have no configuration here: everything is green.
                 let meter = text(&of[0]["value"]);
-                if (small(self, packet, 1)? as usize) < self.array_len("meter_arrays", &meter) {
+                let at = small(self, packet, 1)? as usize;
+                if at < self.array_len("meter_arrays", &meter) {
+                    let units = self.units(&meter, packet);
+                    let cell = self.meters.get_mut(&(meter, at));
+                    let color = cell.map_or(0, |cell| cell.mark(self.now_us, units));
                     let place = self.scope(packet, locals).place(&of[2])?;
-                    self.store(packet, place, &BigInt::default());
+                    self.store(packet, place, &BigInt::from(color));
                 }
             }
             "count" => {

@@ -228,7 +228,21 @@ impl Scope<'_> {
         })
     }
 
+    /// The bits of a varbit, if that is what a value names.
+    fn varbit(&self, value: &Value) -> Option<u32> {
+        let (header, field) = self.place(value).ok()??;
+        let header = &self.headers.all[&header];
+        header.kind.fields[field]
+            .width
+            .is_none()
+            .then_some(header.varbit)
+    }
+
     fn equal(&self, left: &Value, right: &Value) -> Result<bool, Stop> {
+        // P4-16 §8.9.2: varbits of different lengths are not equal.
+        if self.varbit(left) != self.varbit(right) {
+            return Ok(false);
+        }
         Ok(match (self.term(left)?, self.term(right)?) {
             (Term::Number(a), Term::Number(b)) => a == b,
             (Term::Bool(a), Term::Bool(b)) => a == b,

@@ -11,6 +11,7 @@
 mod action;
 mod expression;
 mod hash;
+mod meter;
 mod packet;
 mod parser;
 mod pipeline;
@@ -19,6 +20,7 @@ mod switch;
 
 use num_bigint::BigUint;
 
+pub use meter::Meter;
 pub use program::Program;
 pub use switch::Reference;
 
@@ -73,6 +75,8 @@ pub struct Entry {
     pub priority: i64,
     pub does: Does,
     pub counted: Counted,
+    /// Its direct meter; without one everything is green.
+    pub meter: Option<Meter>,
 }
 
 /// Packets and bytes.

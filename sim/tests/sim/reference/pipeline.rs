@@ -105,11 +105,19 @@ impl Reference {
                 table.default.clone().map(Does::Call)
             }
         };
-        if hit && let Some(meter) = json["direct_meters"].as_str() {
+        if let Some((_, i)) = best
+            && let Some(meter) = json["direct_meters"].as_str()
+        {
+            let (now, units) = (self.now_us, self.units(meter, packet));
+            let entry = &mut self.tables.get_mut(&name).expect("a table").entries[i];
+            let color = entry
+                .meter
+                .as_mut()
+                .map_or(0, |meter| meter.mark(now, units));
             let meters = list(&self.program.document, "meter_arrays");
             let target = &named(meters, meter).expect("a meter")["result_target"];
             let (header, field) = (text(&target[0]), text(&target[1]));
-            packet.headers.set(&header, &field, &BigInt::default());
+            packet.headers.set(&header, &field, &BigInt::from(color));
         }
         let call = match does {
             None => None,

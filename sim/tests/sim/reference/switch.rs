@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::packet::{Packet, to_bytes, unsigned};
 use super::program::{Program, hex_unsigned, list, text};
-use super::{Call, Copy, Counted, Does, Entry, Match, Stop};
+use super::{Call, Copy, Counted, Does, Entry, Match, Meter, Stop};
 
 pub(super) const DROP_PORT: u64 = 511;
 
@@ -45,11 +45,13 @@ pub struct Reference {
     pub sessions: BTreeMap<u64, Vec<Copy>>,
     pub counters: BTreeMap<String, Vec<Counted>>,
     pub registers: BTreeMap<String, Vec<BigInt>>,
+    /// The configured cells, by array and index.
+    pub meters: BTreeMap<(String, usize), Meter>,
     /// Messages: the name of the digest and the values of its fields.
     pub digests: Vec<(String, Vec<BigUint>)>,
     /// What the last frame looked up in vain: tables and keys, for those who draw entries.
     pub missed: Vec<(String, Vec<BigUint>)>,
-    now_us: u64,
+    pub(super) now_us: u64,
 }
 
 /// A packet that waits for ingress or for egress.
@@ -83,6 +85,7 @@ fn const_entry(entry: &Value) -> Entry {
         priority: -entry["priority"].as_i64().unwrap_or(0),
         does: Does::Call(call(&entry["action_entry"])),
         counted: Counted::default(),
+        meter: None,
     }
 }
 
@@ -121,6 +124,7 @@ impl Reference {
             value_sets: BTreeMap::new(),
             multicast: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            meters: BTreeMap::new(),
             digests: Vec::new(),
             missed: Vec::new(),
             now_us: 0,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use num_bigint::BigUint;
 use serde_json::Value;
 use sim::control::{
-    ActionCall, CloneSession, ControlError, EntryKey, GroupMember, MatchValue, MulticastGroup,
-    ProfileGroup, Replica, TableAction, TableEntry, TableInfo,
+    ActionCall, CloneSession, ControlError, EntryKey, GroupMember, MatchValue, MeterConfig,
+    MulticastGroup, ProfileGroup, Replica, TableAction, TableEntry, TableInfo,
 };
 
 use super::{Pair, Tape};
-use crate::reference::{Call, Copy, Counted, Does, Entry, Match};
+use crate::reference::{Call, Copy, Counted, Does, Entry, Match, Meter};
 
 fn bytes(number: &BigUint) -> Vec<u8> {
     number.to_bytes_be()
@@ -90,13 +90,15 @@ fn draw_match(kind: &Value, width: u32, value: Option<&BigUint>, tape: &mut Tape
 impl Pair<'_> {
     /// One change of the state, or none where the drawn one is not possible.
     pub(super) fn write(&mut self, tape: &mut Tape<'_>) -> Result<(), String> {
-        let outcome = match tape.below(10) {
+        let outcome = match tape.below(12) {
             0..=3 => self.entry(None, tape)?,
             4 => self.multicast(tape),
             5 => self.session(tape),
             6 => self.value_set(tape),
             7 => self.change(tape),
             8 => self.register(tape),
+            9 => self.meter(tape),
+            10 => self.direct_meter(tape),
             _ => self.default_action(tape)?,
         };
         self.accepted(outcome)
@@ -112,6 +114,10 @@ impl Pair<'_> {
     /// An entry that the last frame would have hit; now and then something else that it may need.
     pub(super) fn learn(&mut self, tape: &mut Tape<'_>) -> Result<(), String> {
         match tape.below(16) {
+            12 => {
+                let outcome = self.direct_meter(tape);
+                return self.accepted(outcome);
+            }
             13 => {
                 let outcome = self.multicast(tape);
                 return self.accepted(outcome);
@@ -255,6 +261,7 @@ impl Pair<'_> {
             priority,
             does,
             counted: Counted::default(),
+            meter: None,
         };
         let _ = writeln!(self.log, "  {name} entry {entry:?}");
         for (key, json) in entry
@@ -305,6 +312,54 @@ impl Pair<'_> {
         let _ = writeln!(self.log, "  {} changes {:?}", info.name, table.entries[at]);
         let action = self.control.entry(handle, &source)?.action;
         write.modify(handle, TableEntry::new(key, action))
+    }
+
+    fn rates(tape: &mut Tape<'_>) -> (Meter, MeterConfig) {
+        let cir = [0, 1_000, 3_000, 10_000][tape.below(4)];
+        let pir = cir + [0, 1, 1_000, 20_000][tape.below(4)];
+        let cburst = [1, 0, 3, 40, 100][tape.below(5)];
+        let pburst = [2, 1, 50, 100, 1_000][tape.below(5)];
+        let meter = Meter::new([cir, pir], [cburst, pburst]);
+        let config = MeterConfig {
+            cir,
+            cburst,
+            pir,
+            pburst,
+        };
+        (meter, config)
+    }
+
+    fn meter(&mut self, tape: &mut Tape<'_>) -> Result<(), ControlError> {
+        let pipeline = self.subject.pipeline.clone();
+        let meters: Vec<_> = pipeline.meters().collect();
+        let Some(&(handle, info)) = tape.one(&meters) else {
+            return Ok(());
+        };
+        let at = tape.below(info.size.min(8));
+        let (meter, config) = Self::rates(tape);
+        let _ = writeln!(self.log, "  {}[{at}] is {config:?}", info.name);
+        self.reference.meters.insert((info.name.clone(), at), meter);
+        self.control.write_meter(handle, at, Some(config))
+    }
+
+    fn direct_meter(&mut self, tape: &mut Tape<'_>) -> Result<(), ControlError> {
+        let pipeline = self.subject.pipeline.clone();
+        let tables: Vec<_> = pipeline
+            .tables()
+            .filter(|(_, info)| info.direct_meter.is_some())
+            .filter(|(_, info)| !self.reference.tables[&info.name].entries.is_empty())
+            .collect();
+        let Some(&(handle, info)) = tape.one(&tables) else {
+            return Ok(());
+        };
+        let table = self.reference.tables.get_mut(&info.name).expect("a table");
+        let at = tape.below(table.entries.len());
+        let (meter, config) = Self::rates(tape);
+        table.entries[at].meter = Some(meter);
+        let key = entry_key(&table.entries[at], info.needs_priority);
+        let _ = writeln!(self.log, "  {} meters {key:?} by {config:?}", info.name);
+        self.control
+            .write_direct_meter(handle, Some(&key), Some(config))
     }
 
     fn register(&mut self, tape: &mut Tape<'_>) -> Result<(), ControlError> {
