@@ -52,12 +52,20 @@ lint: ## format and lints; warnings are errors
 ifdef PEER_RSMB
 bench: export PEER_RSMB := $(abspath $(PEER_RSMB))
 endif
+# PEER_SIMPLE_SWITCH=path/to/simple_switch_grpc and PEER_TESTPMD=path/to/dpdk-testpmd do so for the switch.
+ifdef PEER_SIMPLE_SWITCH
+bench: export PEER_SIMPLE_SWITCH := $(abspath $(PEER_SIMPLE_SWITCH))
+endif
+ifdef PEER_TESTPMD
+bench: export PEER_TESTPMD := $(abspath $(PEER_TESTPMD))
+endif
 ifdef BENCH_JSON
 bench: export BENCH_JSON := $(abspath $(BENCH_JSON))
 endif
 bench: ## run the benchmarks (figures: docs/benchmarks.md)
 	$(CARGO) bench --locked --package mqttsn --package broker --package sim --package topicswitch \
 	    --bench codec --bench forward --bench matching --bench pipeline --bench up_latency
+	$(CARGO) bench --locked --package sim --bench peers
 	$(CARGO) bench --locked --package topicswitch --bench broker
 
 p4: ## compile the P4 program (needs p4c; P4C names its BMv2 back end)
