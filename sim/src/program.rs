@@ -17,10 +17,11 @@
 mod finish;
 mod inst;
 mod layout;
+pub(crate) mod sum;
 mod trace;
 
 pub(crate) use finish::Derived;
-pub(crate) use inst::{Inst, PHV_WORDS};
+pub(crate) use inst::{Ahead, Inst, PHV_WORDS, Switch};
 pub(crate) use trace::{Note, Notes};
 
 /// Index of a word in the PHV.

@@ -3,15 +3,38 @@
 use std::sync::atomic::Ordering;
 
 use super::deparser::append_header;
-use super::interpreter::{Flow, Machine};
+use super::interpreter::Machine;
 use super::{Phv, bits};
 use crate::externs::hash::{self, InternetSum};
-use crate::program::{Algorithm, Calculation, CalculationInput, Checksum};
+use crate::program::{Algorithm, Calculation, CalculationInput, Checksum, Program, sum};
+
+/// The value of a calculation.
+pub(crate) fn calculate(
+    program: &Program,
+    calculation: u32,
+    phv: &Phv,
+    payload: &[u8],
+    buffer: &mut Vec<u8>,
+) -> u64 {
+    match &program.derived.sums[calculation as usize] {
+        Some(sum) if sum.valid.iter().all(|at| phv[usize::from(*at)] != 0) => {
+            let total = sum.terms.iter().fold(sum.start, |total, term| {
+                let value = phv[usize::from(term.s)] & term.mask;
+                sum::add(total, value.rotate_left(u32::from(term.rotate)))
+            });
+            u64::from(sum::checksum(total))
+        }
+        _ => {
+            let calculation = &program.calculations[calculation as usize];
+            gather(program, calculation, phv, payload, buffer)
+        }
+    }
+}
 
 /// Gathers the inputs of a calculation into `buffer` and hashes them. Fields of invalid headers
 /// are left out.
-pub(crate) fn calculate(
-    program: &crate::program::Program,
+fn gather(
+    program: &Program,
     calculation: &Calculation,
     phv: &Phv,
     payload: &[u8],
@@ -99,14 +122,11 @@ fn applies(machine: &mut Machine<'_>, checksum: &Checksum) -> bool {
     {
         return false;
     }
-    checksum
-        .condition
-        .is_none_or(|pc| machine.run(pc) == Flow::Done)
+    checksum.condition.is_none_or(|pc| machine.holds(pc))
 }
 
 fn value(machine: &mut Machine<'_>, checksum: &Checksum) -> u64 {
     let program = machine.program;
-    let calculation = &program.calculations[checksum.calculation as usize];
     let mut payload = machine
         .data
         .get(machine.packet.cursor..)
@@ -114,7 +134,13 @@ fn value(machine: &mut Machine<'_>, checksum: &Checksum) -> u64 {
     if let Some(limit) = machine.packet.limit {
         payload = &payload[..payload.len().min(limit)];
     }
-    let sum = calculate(program, calculation, machine.phv, payload, machine.buffer);
+    let sum = calculate(
+        program,
+        checksum.calculation,
+        machine.phv,
+        payload,
+        machine.buffer,
+    );
     sum & (u64::MAX >> (64 - checksum.width))
 }
 

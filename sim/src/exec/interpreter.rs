@@ -2,7 +2,7 @@
 
 use super::bits::sign_extend;
 use super::{Packet, Phv, Random, Sink, calculate, wide};
-use crate::program::{Call, Inst, Op, Pc, Program};
+use crate::program::{Call, Derived, Inst, Op, Pc, Program, Switch};
 use crate::state::{PortsDown, Snapshot, State};
 use crate::tables::{EntryAction, Found, LiveTable, hash_words};
 
@@ -55,10 +55,31 @@ fn slice(value: u64, by: u8, bits: u8) -> u64 {
     value >> by & (u64::MAX >> (64 - bits))
 }
 
+/// No table waits for an action's end.
+const NOWHERE: usize = usize::MAX;
+
+/// Where the parser goes on after a transition on one word.
+#[inline(always)]
+fn switch(switches: &[Switch], key: u64, index: u32) -> Pc {
+    let switch = &switches[index as usize];
+    let case = switch
+        .cases
+        .iter()
+        .find(|(mask, value, _)| key & mask == *value);
+    case.map_or(switch.default, |(_, _, pc)| *pc)
+}
+
 /// Runs instructions that compute and jump, up to the first that does something else: where it
 /// is. `None` if the program does not end.
 #[inline(always)]
-fn compute(code: &[Inst], phv: &mut Phv, mut pc: usize, backward: &mut u32) -> Option<usize> {
+fn compute(
+    derived: &Derived,
+    phv: &mut Phv,
+    mut pc: usize,
+    after: &mut usize,
+    backward: &mut u32,
+) -> Option<usize> {
+    let code = derived.insts.as_slice();
     loop {
         // A jump if the condition is true; the instruction stands for `$ops` operations.
         macro_rules! jump_if {
@@ -180,6 +201,28 @@ fn compute(code: &[Inst], phv: &mut Phv, mut pc: usize, backward: &mut u32) -> O
                 continue;
             }
             Inst::Jump(to) => to,
+            Inst::MovJump { d, s, to } => {
+                set(phv, d, get(phv, s));
+                to
+            }
+            Inst::MovJumpIfZero { d, s, c, to } => {
+                set(phv, d, get(phv, s));
+                jump_if!(get(phv, c) == 0, to, 2)
+            }
+            Inst::MovJumpUnlessZero { d, s, c, to } => {
+                set(phv, d, get(phv, s));
+                jump_if!(get(phv, c) != 0, to, 2)
+            }
+            Inst::EqJumpIfZero { d, a, b, to } => {
+                let equal = get(phv, a) == get(phv, b);
+                set(phv, d, u64::from(equal));
+                jump_if!(!equal, to, 2)
+            }
+            Inst::NeJumpIfZero { d, a, b, to } => {
+                let equal = get(phv, a) == get(phv, b);
+                set(phv, d, u64::from(!equal));
+                jump_if!(equal, to, 2)
+            }
             Inst::JumpIfZero { c, to } => jump_if!(get(phv, c) == 0, to, 1),
             Inst::JumpUnlessZero { c, to } => jump_if!(get(phv, c) != 0, to, 1),
             Inst::JumpIfEitherZero { a, b, to } => {
@@ -199,7 +242,22 @@ fn compute(code: &[Inst], phv: &mut Phv, mut pc: usize, backward: &mut u32) -> O
                 let sum = get(phv, a).wrapping_add(get(phv, b)) & get(phv, m);
                 jump_if!(sum != get(phv, c), to, 3)
             }
-            _ => return Some(pc),
+            Inst::Switch { key, index } => switch(&derived.switches, get(phv, key), index),
+            Inst::Return if *after != NOWHERE => {
+                // No loop: an action has an end, and the table's jump was counted.
+                pc = std::mem::replace(after, NOWHERE);
+                continue;
+            }
+            // All are named: the compiler need not check for others.
+            Inst::Return
+            | Inst::Stop
+            | Inst::Exit
+            | Inst::Apply(_)
+            | Inst::Extract(_)
+            | Inst::Lookahead { .. }
+            | Inst::SwitchAhead { .. }
+            | Inst::Transition(_)
+            | Inst::Other => return Some(pc),
         } as usize;
         if target <= pc {
             *backward += 1;
@@ -227,28 +285,22 @@ impl<'a> Machine<'a> {
         let mut pc = pc as usize;
         let mut backward = 0;
         // Where the table goes on whose action runs.
-        let mut after = None;
+        let mut after = NOWHERE;
         loop {
-            let Some(at) = compute(code, self.phv, pc, &mut backward) else {
+            let Some(at) = compute(&program.derived, self.phv, pc, &mut after, &mut backward)
+            else {
                 return Flow::ParserError(program.errors.parser_timeout);
             };
             let to = match code[at] {
-                Inst::Return => match after.take() {
-                    // No loop: an action has an end, and the table counted this jump.
-                    Some(to) => {
-                        pc = to;
-                        continue;
-                    }
-                    None => return Flow::Done,
-                },
+                Inst::Return => return Flow::Done,
                 Inst::Stop => return Flow::Done,
                 Inst::Exit => return Flow::Exit,
                 Inst::Apply(table) => {
                     let (action, next) = self.apply(table);
                     match action {
                         Some(start) => {
-                            // The way back is checked here.
-                            after = Some(next as usize);
+                            // The way back is counted here.
+                            after = next as usize;
                             backward += u32::from(next as usize <= at);
                             if backward > MAX_BACKWARD_JUMPS {
                                 return Flow::ParserError(program.errors.parser_timeout);
@@ -263,7 +315,17 @@ impl<'a> Machine<'a> {
                     Ok(()) => at + 1,
                     Err(error) => return Flow::ParserError(error),
                 },
-                Inst::Switch { key, index } => self.switch(key, index) as usize,
+                Inst::Lookahead { d, ahead, ops } => match self.word_ahead(ahead) {
+                    Ok(word) => {
+                        set(self.phv, d, word);
+                        at + usize::from(ops)
+                    }
+                    Err(error) => return Flow::ParserError(error),
+                },
+                Inst::SwitchAhead { ahead, index } => match self.word_ahead(ahead) {
+                    Ok(word) => switch(&program.derived.switches, word, index) as usize,
+                    Err(error) => return Flow::ParserError(error),
+                },
                 Inst::Transition(index) => match self.transition(index) {
                     Ok(to) => to as usize,
                     Err(error) => return Flow::ParserError(error),
@@ -280,6 +342,18 @@ impl<'a> Machine<'a> {
                 }
             }
             pc = to;
+        }
+    }
+
+    /// Whether the condition holds that the code at `pc` tests: it returns if so, else it exits.
+    pub(super) fn holds(&mut self, pc: Pc) -> bool {
+        let derived = &self.program.derived;
+        let end = compute(derived, self.phv, pc as usize, &mut { NOWHERE }, &mut 0);
+        match end.map(|at| derived.insts[at]) {
+            Some(Inst::Return) => true,
+            Some(Inst::Exit) | None => false,
+            // It does more than compute.
+            Some(_) => self.run(pc) == Flow::Done,
         }
     }
 
@@ -411,7 +485,6 @@ impl<'a> Machine<'a> {
                 max,
                 calculation,
             } => {
-                let calculation = &self.program.calculations[calculation as usize];
                 let payload = self.data.get(self.packet.cursor..).unwrap_or_default();
                 let value = calculate(self.program, calculation, self.phv, payload, self.buffer);
                 let value = (value % self.get(max).max(1)).wrapping_add(self.get(base));
@@ -510,8 +583,7 @@ impl<'a> Machine<'a> {
                 let group = live
                     .groups
                     .get(hash_words(&[group.into()]), &[group.into()])?;
-                let selector = self.program.profiles[profile].selector? as usize;
-                let selector = &self.program.calculations[selector];
+                let selector = self.program.profiles[profile].selector?;
                 let hash = calculate(self.program, selector, self.phv, &[], self.buffer);
                 group.choose(hash, |port| self.ports.is_down(port))?
             }

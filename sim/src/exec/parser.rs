@@ -2,7 +2,7 @@
 
 use super::bits;
 use super::interpreter::Machine;
-use crate::program::{Case, Header, KeyPart, Pc, Transition};
+use crate::program::{Ahead, Case, Header, KeyPart, Pc, Transition};
 
 /// The value of the error that a parser ends with.
 pub(super) type ParserError = u64;
@@ -161,16 +161,23 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Where the parser goes on after a transition on one word.
+    /// One word out of the bytes that follow.
     #[inline]
-    pub(super) fn switch(&self, key: u16, index: u32) -> Pc {
-        let key = self.phv[usize::from(key)];
-        let switch = &self.program.derived.switches[index as usize];
-        let case = switch
-            .cases
-            .iter()
-            .find(|(mask, value, _)| key & mask == *value);
-        case.map_or(switch.default, |(_, _, pc)| *pc)
+    pub(super) fn word_ahead(&self, ahead: Ahead) -> Result<u64, ParserError> {
+        let rest = match self.data.get(self.packet.cursor..) {
+            Some(rest) if rest.len() >= usize::from(ahead.end) => rest,
+            _ => return Err(self.too_short()),
+        };
+        let bytes = &rest[usize::from(ahead.from)..];
+        let word = match bytes.first_chunk() {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => {
+                let mut padded = [0; 8];
+                padded[..bytes.len()].copy_from_slice(bytes);
+                u64::from_be_bytes(padded)
+            }
+        };
+        Ok(word << ahead.left >> ahead.right)
     }
 
     /// Where the parser goes on.

@@ -2,6 +2,7 @@
 
 use super::inst::{Inst, PHV_WORDS, Switch, encode};
 use super::layout::Layout;
+use super::sum::Sum;
 use super::{Loc, Op, Pc, Program, Table};
 
 /// One word of a table's key.
@@ -27,6 +28,8 @@ pub(crate) struct Derived {
     pub(crate) after: Vec<Option<Pc>>,
     /// Whether each action does anything.
     pub(crate) empty: Vec<bool>,
+    /// Of each calculation, if it is one.
+    pub(crate) sums: Vec<Option<Sum>>,
 }
 
 impl Program {
@@ -47,6 +50,7 @@ impl Program {
                 .iter()
                 .map(|action| self.code.get(action.start as usize) == Some(&Op::Return))
                 .collect(),
+            sums: self.calculations.iter().map(Sum::new).collect(),
         };
         true
     }

@@ -196,6 +196,38 @@ pub(crate) enum Inst {
         y: At,
     },
     Jump(Pc),
+    MovJump {
+        d: At,
+        s: At,
+        to: Pc,
+    },
+    /// A move, then a jump.
+    MovJumpIfZero {
+        d: At,
+        s: At,
+        c: At,
+        to: Pc,
+    },
+    MovJumpUnlessZero {
+        d: At,
+        s: At,
+        c: At,
+        to: Pc,
+    },
+    /// `d = a == b`, and a jump if it is 0.
+    EqJumpIfZero {
+        d: At,
+        a: At,
+        b: At,
+        to: Pc,
+    },
+    /// `d = a != b`, and a jump if it is 0.
+    NeJumpIfZero {
+        d: At,
+        a: At,
+        b: At,
+        to: Pc,
+    },
     JumpIfZero {
         c: At,
         to: Pc,
@@ -261,9 +293,45 @@ pub(crate) enum Inst {
     Exit,
     Apply(u32),
     Extract(u32),
+    /// One word of what follows, stands for so many operations.
+    Lookahead {
+        d: At,
+        ahead: Ahead,
+        ops: u8,
+    },
+    /// A transition on one word of what follows.
+    SwitchAhead {
+        ahead: Ahead,
+        index: u32,
+    },
     Transition(u32),
     /// The operation at the same index.
     Other,
+}
+
+/// Up to 64 bits of the bytes that follow: eight bytes, shifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    /// First of the eight bytes, and the end of those that must be there; not less.
+    pub(crate) from: u16,
+    pub(crate) end: u16,
+    /// Left, then right.
+    pub(crate) left: u8,
+    pub(crate) right: u8,
+}
+
+impl Ahead {
+    fn new(offset: u32, bits: u32) -> Option<Ahead> {
+        let (left, right) = (offset % 8, 64u32.checked_sub(bits)?);
+        Some(Ahead {
+            from: u16::try_from(offset / 8).ok()?,
+            end: u16::try_from((offset + bits).div_ceil(8)).ok()?,
+            left: u8::try_from(left)
+                .ok()
+                .filter(|_| left <= right && right < 64)?,
+            right: right as u8,
+        })
+    }
 }
 
 /// A transition on one word.
@@ -339,7 +407,12 @@ fn one(program: &Program, op: Op, switches: &mut Vec<Switch>) -> Inst {
                     s: at(s),
                     n: n as u8,
                 },
-                Op::Jump(to) => Inst::Jump(to),
+                Op::Jump(to) => match program.code.get(to as usize) {
+                    Some(Op::Return) => Inst::Return,
+                    Some(Op::Stop) => Inst::Stop,
+                    Some(Op::Exit) => Inst::Exit,
+                    _ => Inst::Jump(to),
+                },
                 Op::Return => Inst::Return,
                 Op::Stop => Inst::Stop,
                 Op::Exit => Inst::Exit,
@@ -347,6 +420,14 @@ fn one(program: &Program, op: Op, switches: &mut Vec<Switch>) -> Inst {
                 Op::Extract(header) if program.headers[header as usize].varbit.is_none() => {
                     Inst::Extract(header)
                 }
+                Op::Lookahead { d, offset, bits } => match Ahead::new(offset, bits) {
+                    Some(ahead) => Inst::Lookahead {
+                        d: at(d),
+                        ahead,
+                        ops: 1,
+                    },
+                    None => Inst::Other,
+                },
                 Op::Transition(index) => transition(program, index, switches),
                 _ => Inst::Other,
             }
@@ -366,27 +447,31 @@ fn one(program: &Program, op: Op, switches: &mut Vec<Switch>) -> Inst {
 fn transition(program: &Program, index: u32, switches: &mut Vec<Switch>) -> Inst {
     let transition = &program.transitions[index as usize];
     if transition.cases.is_empty() {
-        return Inst::Jump(transition.default);
+        return one(program, Op::Jump(transition.default), switches);
     }
-    let [KeyPart::Words(span)] = transition.key.as_slice() else {
-        return Inst::Transition(index);
+    let (key, ahead) = match *transition.key.as_slice() {
+        [KeyPart::Words(span)] if span.words == 1 => (at(span.loc), None),
+        [KeyPart::Lookahead { offset, bits }] => match Ahead::new(offset, bits) {
+            Some(ahead) => (0, Some(ahead)),
+            None => return Inst::Transition(index),
+        },
+        _ => return Inst::Transition(index),
     };
     let cases = transition.cases.iter().map(|(case, to)| match case {
         Case::Word { value, mask } => Some((*mask, *value, *to)),
         _ => None,
     });
     match cases.collect::<Option<Box<[_]>>>() {
-        Some(cases) if span.words == 1 => {
-            switches.push(Switch {
-                cases,
-                default: transition.default,
-            });
-            Inst::Switch {
-                key: at(span.loc),
-                index: switches.len() as u32 - 1,
+        Some(cases) => {
+            let default = transition.default;
+            switches.push(Switch { cases, default });
+            let index = switches.len() as u32 - 1;
+            match ahead {
+                None => Inst::Switch { key, index },
+                Some(ahead) => Inst::SwitchAhead { ahead, index },
             }
         }
-        _ => Inst::Transition(index),
+        None => Inst::Transition(index),
     }
 }
 
@@ -407,6 +492,35 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             s2: at(s2),
             d3: at(d3),
             s3: at(s3),
+        },
+        [Op::Mov { d, s }, Op::Jump(to), ..] => Inst::MovJump {
+            d: at(d),
+            s: at(s),
+            to,
+        },
+        [Op::Mov { d, s }, Op::JumpIfZero { c, to }, ..] => Inst::MovJumpIfZero {
+            d: at(d),
+            s: at(s),
+            c: at(c),
+            to,
+        },
+        [Op::Mov { d, s }, Op::JumpUnlessZero { c, to }, ..] => Inst::MovJumpUnlessZero {
+            d: at(d),
+            s: at(s),
+            c: at(c),
+            to,
+        },
+        [Op::Eq { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d => Inst::EqJumpIfZero {
+            d: at(d),
+            a: at(a),
+            b: at(b),
+            to,
+        },
+        [Op::Ne { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d => Inst::NeJumpIfZero {
+            d: at(d),
+            a: at(a),
+            b: at(b),
+            to,
         },
         [Op::Mov { d, s }, Op::Mov { d: d2, s: s2 }, ..] => Inst::Mov2 {
             d: at(d),
@@ -564,3 +678,6 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
         _ => return None,
     })
 }
+
+// Four of them fit a cache line.
+const _: () = assert!(size_of::<Inst>() == 16);
