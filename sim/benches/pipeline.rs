@@ -90,7 +90,7 @@ fn start() -> (Arc<Switch>, Control, Worker) {
         &service,
         ("MqttsnIngress.serve", &[1500]),
     );
-    for (topic, replicas) in [(1u16, 1u16), (8, 8)] {
+    for (topic, replicas) in [(1u16, 1u16), (8, 8), (9, 1000)] {
         let key = [1, u64::from(CLIENT_IP), 40_000, 0, u64::from(topic)];
         let admit = [u64::from(topic)];
         insert(
@@ -112,7 +112,7 @@ fn start() -> (Arc<Switch>, Control, Worker) {
         );
         let replicas = (1..=replicas)
             .map(|i| Replica {
-                port: u32::from(i) + 10,
+                port: u32::from(i) % 500 + 10,
                 instance: i,
             })
             .collect();
@@ -160,14 +160,15 @@ fn start() -> (Arc<Switch>, Control, Worker) {
     (switch, control, worker)
 }
 
-/// A PUBLISH of 100 bytes of data to a topic.
-fn publish(topic: u16) -> Vec<u8> {
-    let data = 100u16;
+/// A PUBLISH of so many bytes of data to a topic.
+fn publish(topic: u16, data: u16) -> Vec<u8> {
     let mut frame = Vec::new();
     frame.extend(be::<6>(BROKER_MAC));
     frame.extend(be::<6>(CLIENT_MAC));
     frame.extend([8, 0]);
-    let (mqttsn, udp) = (7 + data, 15 + data);
+    // A PUBLISH of more than 255 bytes has a length of three.
+    let prefix = if data + 7 > 255 { 9 } else { 7 };
+    let (mqttsn, udp) = (prefix + data, prefix + 8 + data);
     frame.extend([0x45, 0]);
     frame.extend((udp + 20).to_be_bytes());
     frame.extend([0, 0, 0, 0, 64, 17, 0, 0]);
@@ -177,7 +178,14 @@ fn publish(topic: u16) -> Vec<u8> {
     frame.extend(1883u16.to_be_bytes());
     frame.extend(udp.to_be_bytes());
     frame.extend([0x12, 0x34]);
-    frame.extend([mqttsn as u8, 0x0c, 0x00]);
+    match prefix {
+        7 => frame.push(mqttsn as u8),
+        _ => {
+            frame.push(1);
+            frame.extend(mqttsn.to_be_bytes());
+        }
+    }
+    frame.extend([0x0c, 0x00]);
     frame.extend(topic.to_be_bytes());
     frame.extend([0, 0]);
     frame.resize(frame.len() + usize::from(data), 0x55);
@@ -186,12 +194,19 @@ fn publish(topic: u16) -> Vec<u8> {
 
 fn packets(c: &mut Criterion) {
     let (_switch, _control, mut worker) = start();
-    let mut bridged = publish(1);
+    let mut bridged = publish(1, 100);
     // Another UDP port: not a service.
     bridged[36] ^= 1;
     let cases = [
-        ("PUBLISH to 1 subscriber", publish(1), 1),
-        ("PUBLISH to 8 subscribers", publish(8), 8),
+        ("PUBLISH to 1 subscriber", publish(1, 100), 1),
+        ("PUBLISH of 1400 bytes to 1 subscriber", publish(1, 1400), 1),
+        ("PUBLISH to 8 subscribers", publish(8, 100), 8),
+        ("PUBLISH to 1000 subscribers", publish(9, 100), 1000),
+        (
+            "PUBLISH of 1400 bytes to 1000 subscribers",
+            publish(9, 1400),
+            1000,
+        ),
         ("bridged frame", bridged, 1),
     ];
     let mut group = c.benchmark_group("packets");
@@ -199,7 +214,7 @@ fn packets(c: &mut Criterion) {
         let mut out: Vec<(u32, Vec<u8>)> = Vec::new();
         worker.process(Duration::from_millis(1), 1, &frame, &mut out);
         assert_eq!(out.len(), copies, "{name}");
-        group.throughput(Throughput::Elements(1));
+        group.throughput(Throughput::Elements(copies as u64));
         group.bench_function(name, |b| {
             let mut now = Duration::from_millis(1);
             b.iter(|| {
@@ -212,6 +227,97 @@ fn packets(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// Lookups: a frame of fourteen bytes through a program of one table.
+fn lookups(c: &mut Criterion) {
+    let mut group = c.benchmark_group("lookups");
+    for (name, program, table, entries) in [
+        (
+            "lpm, 10 000 prefixes of 24 lengths",
+            "lpm",
+            "I.t",
+            prefixes(),
+        ),
+        (
+            "ternary, 10 000 entries of 20 masks",
+            "ternary",
+            "I.t",
+            masks(),
+        ),
+        ("range, 1 000 disjoint ranges", "range", "I.t", ranges()),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/programs/lookup_{program}.json"));
+        let json = std::fs::read(path).expect("it is compiled");
+        let switch = Switch::new(SwitchConfig::default());
+        let control = switch.load(Arc::new(Pipeline::load(&json).expect("it loads")));
+        let handle = control.pipeline().table(table).expect("the table");
+        let info = control.pipeline().table_info(handle);
+        let action = info.action("I.send").expect("the action");
+        let mut write = control.write(Duration::ZERO);
+        for (i, (value, priority)) in entries.into_iter().enumerate() {
+            let call = ActionCall {
+                action,
+                params: vec![vec![(i % 200) as u8 + 1]],
+            };
+            let key = EntryKey {
+                matches: vec![value],
+                priority,
+            };
+            let entry = TableEntry::new(key, TableAction::Direct(call));
+            write.insert(handle, entry).expect("there is room");
+        }
+        write.commit();
+        let mut worker = switch.worker();
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(name, |b| {
+            let mut key = 0u32;
+            b.iter(|| {
+                key = key.wrapping_add(0x9E37_79B9);
+                let mut frame = [0; 14];
+                frame[..4].copy_from_slice(&key.to_be_bytes());
+                let mut out = OutputFn(|port, head: &[u8], payload: &[u8]| {
+                    black_box((port, head, payload));
+                });
+                worker.process(Duration::ZERO, 1, black_box(&frame), &mut out);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn prefixes() -> Vec<(MatchValue, u32)> {
+    (0..10_000u32)
+        .map(|i| {
+            let prefix_len = 9 + i % 24;
+            // Distinct for each length: its own bits first.
+            let value = (i / 24).reverse_bits() & u32::MAX << (32 - prefix_len);
+            let value = value.to_be_bytes().to_vec();
+            (MatchValue::Lpm { value, prefix_len }, 0)
+        })
+        .collect()
+}
+
+fn masks() -> Vec<(MatchValue, u32)> {
+    (0..10_000u32)
+        .map(|i| {
+            let mask = (0xffff_f000u32).rotate_right(i % 20);
+            let value = (i / 20 << 12).rotate_right(i % 20) & mask;
+            let [value, mask] = [value, mask].map(|word| word.to_be_bytes().to_vec());
+            (MatchValue::Ternary { value, mask }, 1 + i)
+        })
+        .collect()
+}
+
+fn ranges() -> Vec<(MatchValue, u32)> {
+    (0..1_000u32)
+        .map(|i| {
+            let [low, high] =
+                [i << 22, (i << 22) + 0x3f_ffff].map(|word| word.to_be_bytes().to_vec());
+            (MatchValue::Range { low, high }, 1 + i)
+        })
+        .collect()
 }
 
 fn writes(c: &mut Criterion) {
@@ -276,5 +382,5 @@ fn writes(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, packets, writes);
+criterion_group!(benches, packets, lookups, writes);
 criterion_main!(benches);

@@ -475,10 +475,72 @@ fn transition(program: &Program, index: u32, switches: &mut Vec<Switch>) -> Inst
     }
 }
 
-/// The first operations as one instruction. A temporary is read once, by the operation it was
-/// computed for: if that is part of the instruction, it is not written.
+/// How far [`spent`] looks, so that a hostile program does not take long to load.
+const HORIZON: usize = 1024;
+
+/// Whether nothing reads a temporary any more before it is written anew. Within a statement, whose
+/// code is in one piece, what reads a temporary stands behind what writes it, and none outlives
+/// its statement. In doubt it is read.
+fn spent(rest: &[Op], temporary: Loc) -> bool {
+    for op in rest.iter().take(HORIZON) {
+        let (written, read) = match *op {
+            Op::Mov { d, s } => (Some(d), [s; 3]),
+            Op::And { d, a, b }
+            | Op::Or { d, a, b }
+            | Op::Xor { d, a, b }
+            | Op::Add { d, a, b }
+            | Op::Sub { d, a, b }
+            | Op::Mul { d, a, b }
+            | Op::Div { d, a, b }
+            | Op::Mod { d, a, b }
+            | Op::Shl { d, a, b }
+            | Op::Shr { d, a, b }
+            | Op::Sar { d, a, b }
+            | Op::Eq { d, a, b }
+            | Op::Ne { d, a, b }
+            | Op::LtU { d, a, b }
+            | Op::LeU { d, a, b }
+            | Op::LtS { d, a, b }
+            | Op::LeS { d, a, b }
+            | Op::ClampU { d, a, hi: b } => (Some(d), [a, b, b]),
+            Op::Not { d, a }
+            | Op::BoolNot { d, a }
+            | Op::ShlBy { d, a, .. }
+            | Op::ShrBy { d, a, .. }
+            | Op::SarBy { d, a, .. }
+            | Op::Slice { d, a, .. }
+            | Op::Zext { d, a, .. }
+            | Op::Sext { d, a, .. } => (Some(d), [a; 3]),
+            Op::Funnel { d, s, .. } => (Some(d), [s, s + 1, s]),
+            Op::Select { d, c, a, b }
+            | Op::ClampS {
+                d,
+                a: c,
+                lo: a,
+                hi: b,
+            } => (Some(d), [c, a, b]),
+            Op::JumpIfZero { c, .. } | Op::JumpUnlessZero { c, .. } => (None, [c; 3]),
+            Op::JumpIfEqual { a, b, .. } | Op::JumpUnlessEqual { a, b, .. } => (None, [a, b, b]),
+            Op::Count { index, .. } => (None, [index; 3]),
+            Op::Jump(_) | Op::AddHeader(_) | Op::RemoveHeader(_) | Op::MarkToDrop => continue,
+            // These end a statement, or are one.
+            Op::Return | Op::Stop | Op::Exit | Op::Apply(_) | Op::Extract(_) => return true,
+            _ => return false,
+        };
+        if read.contains(&temporary) {
+            return false;
+        }
+        if written == Some(temporary) {
+            return true;
+        }
+    }
+    rest.len() < HORIZON
+}
+
+/// The first operations as one instruction. It does not write temporaries that are spent.
 fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
-    let temporary = |loc: Loc| temporaries.contains(&loc);
+    // A temporary that only the first `ops` operations read.
+    let dead = |loc: Loc, ops: usize| temporaries.contains(&loc) && spent(&code[ops..], loc);
     Some(match *code {
         [
             Op::Mov { d, s },
@@ -549,7 +611,7 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             Op::And { d, a: x, b: m },
             Op::JumpUnlessEqual { a: y, b: c, to },
             ..,
-        ] if x == sum && y == d && m != sum && c != d && temporary(sum) && temporary(d) => {
+        ] if x == sum && y == d && m != sum && c != d && dead(sum, 3) && dead(d, 3) => {
             Inst::JumpUnlessSum {
                 a: at(a),
                 b: at(b),
@@ -559,7 +621,7 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             }
         }
         [Op::Add { d: sum, a, b }, Op::And { d, a: x, b: m }, ..]
-            if x == sum && m != sum && temporary(sum) =>
+            if x == sum && m != sum && dead(sum, 2) =>
         {
             Inst::AddMask {
                 d: at(d),
@@ -572,7 +634,7 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             Op::Slice { d, a, by, bits },
             Op::JumpIfEqual { a: x, b, to },
             ..,
-        ] if x == d && b != d && temporary(d) => Inst::JumpIfSlice {
+        ] if x == d && b != d && dead(d, 2) => Inst::JumpIfSlice {
             a: at(a),
             b: at(b),
             by,
@@ -583,7 +645,7 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             Op::Slice { d, a, by, bits },
             Op::JumpUnlessEqual { a: x, b, to },
             ..,
-        ] if x == d && b != d && temporary(d) => Inst::JumpUnlessSlice {
+        ] if x == d && b != d && dead(d, 2) => Inst::JumpUnlessSlice {
             a: at(a),
             b: at(b),
             by,
@@ -598,21 +660,21 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             },
             Op::JumpUnlessEqual { a: x, b, to },
             ..,
-        ] if x == d && b != d && temporary(d) => Inst::JumpUnlessSlice {
+        ] if x == d && b != d && dead(d, 2) => Inst::JumpUnlessSlice {
             a: at(a),
             b: at(b),
             by: n as u8,
             bits: 64 - n as u8,
             to,
         },
-        [Op::LtU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && temporary(d) => {
+        [Op::LtU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && dead(d, 2) => {
             Inst::JumpIfLess {
                 a: at(a),
                 b: at(b),
                 to,
             }
         }
-        [Op::LtU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && temporary(d) => {
+        [Op::LtU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && dead(d, 2) => {
             Inst::JumpUnlessLess {
                 a: at(a),
                 b: at(b),
@@ -620,14 +682,14 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
             }
         }
         // `a <= b` is not `b < a`.
-        [Op::LeU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && temporary(d) => {
+        [Op::LeU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && dead(d, 2) => {
             Inst::JumpUnlessLess {
                 a: at(b),
                 b: at(a),
                 to,
             }
         }
-        [Op::LeU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && temporary(d) => {
+        [Op::LeU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && dead(d, 2) => {
             Inst::JumpIfLess {
                 a: at(b),
                 b: at(a),
@@ -643,7 +705,7 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
                 b: no,
             },
             ..,
-        ] if x == c && yes != c && no != c && temporary(c) => Inst::SelectIfEqual {
+        ] if x == c && yes != c && no != c && dead(c, 2) => Inst::SelectIfEqual {
             d: at(d),
             a: at(a),
             b: at(b),
@@ -659,7 +721,7 @@ fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<Inst> {
                 b: no,
             },
             ..,
-        ] if x == c && yes != c && no != c && temporary(c) => Inst::SelectIfEqual {
+        ] if x == c && yes != c && no != c && dead(c, 2) => Inst::SelectIfEqual {
             d: at(d),
             a: at(a),
             b: at(b),

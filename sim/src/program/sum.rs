@@ -94,6 +94,8 @@ impl Sum {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::super::Span;
@@ -120,7 +122,12 @@ mod tests {
                 }
             }
             let algorithm = Algorithm::Csum16;
-            let sum = Sum::new(&Calculation { algorithm, inputs, payload: false });
+            let sum = Sum::new(&Calculation {
+                algorithm,
+                inputs,
+                payload: false,
+                calls: Arc::default(),
+            });
             let sum = sum.expect("fields of up to 64 bits");
             let total = sum.terms.iter().fold(sum.start, |total, term| {
                 let value = phv[usize::from(term.s)] & term.mask;

@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")"
 P4C=${P4C:-p4c-bm2-ss}
-for program in arithmetic.p4 checksums.p4 parser.p4 tables.p4 traffic.p4; do
+for program in arithmetic.p4 checksums.p4 lookup_lpm.p4 lookup_range.p4 \
+    lookup_ternary.p4 parser.p4 tables.p4 traffic.p4; do
     "$P4C" --arch v1model -o "${program%.p4}.json" "$program"
 done
 # The fixture of the P4Runtime server needs its P4Info too.
