@@ -13,6 +13,8 @@ use crate::policy::Policy;
 pub struct Config {
     /// The switch's P4Runtime server, `host:port`.
     pub switch: String,
+    /// TLS to the switch.
+    pub tls: TlsConfig,
     /// P4Runtime's `device_id`.
     pub device_id: u64,
     /// P4Runtime's election id: of several controllers the one with the highest is primary.
@@ -55,6 +57,18 @@ pub struct Config {
     pub max_rid: u16,
 }
 
+/// Whom the controller trusts to be the switch, and who it is. Files in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificates of the authorities that may have signed the switch's. Unset: no TLS.
+    pub ca: Option<PathBuf>,
+    /// The controller's certificate chain, for a switch that wants one.
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate.
+    pub key: Option<PathBuf>,
+}
+
 /// What to do when the broker is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +84,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             switch: "127.0.0.1:9559".into(),
+            tls: TlsConfig::default(),
             device_id: 1,
             election_id: 1,
             ports: Vec::new(),
@@ -110,6 +125,9 @@ pub enum ConfigError {
     /// A batch of nothing.
     #[error("batch: at least one update goes into a write")]
     Batch,
+    /// A certificate without its key, the other way round, or either without TLS.
+    #[error("tls: cert and key go together, and need ca")]
+    Tls,
     /// A time that must be some time, and no more than a day.
     #[error("{0}: {1} ms; give it 1 to 86400000")]
     Duration(&'static str, u64),
@@ -147,6 +165,10 @@ impl Config {
             if !(1..=86_400_000).contains(&ms) {
                 return Err(ConfigError::Duration(key, ms));
             }
+        }
+        let TlsConfig { ca, cert, key } = &self.tls;
+        if cert.is_some() != key.is_some() || (cert.is_some() && ca.is_none()) {
+            return Err(ConfigError::Tls);
         }
         if self.election_id == 0 {
             return Err(ConfigError::ElectionId);

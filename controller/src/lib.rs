@@ -41,7 +41,7 @@ mod status;
 pub mod tables;
 pub mod target;
 
-pub use config::{Config, ConfigError, OnBrokerLoss};
+pub use config::{Config, ConfigError, OnBrokerLoss, TlsConfig};
 pub use policy::Policy;
 pub use reconciler::{Connector, Controller, ControllerError, LinkError, run};
 pub use status::{

@@ -92,7 +92,8 @@ impl Controller<GrpcSwitch> {
     ) -> Result<(Self, Handle), ControllerError> {
         let schema = Schema::new(pipeline)?;
         let election_id = u128::from(config.election_id);
-        let switch = GrpcSwitch::new(&config.switch, config.device_id, election_id, schema);
+        let switch = GrpcSwitch::new(&config.switch, config.device_id, election_id, schema)
+            .with_tls(config.tls.clone());
         Self::of(config, switch)
     }
 

@@ -342,6 +342,111 @@ async fn the_whole_way_on_bmv2() {
     }
 }
 
+/// A topic with its publication.
+fn whole() -> Intent {
+    let mut whole = intent();
+    let all = Delta {
+        base: Revision(1),
+        revision: Revision(2),
+        changes: vec![topic(5), publication()],
+    };
+    whole.apply(&all).unwrap();
+    whole
+}
+
+/// Entries of the table `topic` on the switch.
+fn topics_on(wire: &Wire) -> usize {
+    let info = &pipeline().p4info;
+    let request = p4runtime::v1::ReadRequest {
+        device_id: wire.device_id,
+        entities: vec![
+            p4runtime::v1::TableEntry {
+                table_id: info.table("topic").unwrap().id,
+                ..Default::default()
+            }
+            .into(),
+        ],
+        ..Default::default()
+    };
+    // Between a restart and the controller there may be no program.
+    let read = wire.device().read(Duration::ZERO, &request);
+    read.map_or(0, |(found, _)| found.len())
+}
+
+/// Everybody is known by what they sent, and the topic is offloaded.
+async fn learned(wire: &Wire, running: &mut Running) {
+    for (client, port) in [(PUBLISHER, PUBLISHER_PORT), (SUBSCRIBER, SUBSCRIBER_PORT)] {
+        let address = client.1.0.into();
+        let reachable = FromController::Reachable {
+            address,
+            reachable: true,
+        };
+        let call = frame((client.0, BROKER.0), client.1, BROKER.1, &PINGREQ);
+        // Until the program runs, and whenever the switch restarts, what is sent is lost.
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            wire.send(port, &call).await;
+            let hearing = running.heard.recv();
+            match tokio::time::timeout(Duration::from_millis(50), hearing).await {
+                Ok(message) if message.as_ref() == Some(&reachable) => break,
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the controller hung up"),
+                Err(_) => assert!(tokio::time::Instant::now() < until, "never learned"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_the_entries_are_written_again_with_or_without_the_program() {
+    use sim::server::Left;
+    let wire = Wire::sim();
+    let mut running = start(&wire, 10, whole()).await;
+    learned(&wire, &mut running).await;
+    for left in [Left::Pipeline, Left::Nothing] {
+        running
+            .until("offloaded", |status| {
+                status.topics_offloaded == 1 && topics_on(&wire) == 1
+            })
+            .await;
+        wire.device().restart(left);
+        assert_eq!(topics_on(&wire), 0, "{left:?}");
+        // What was learned was in the switch too, or nobody would be flooded to: it is kept.
+        running
+            .until("offloaded again", |status| {
+                status.mastership == Mastership::Primary && topics_on(&wire) == 1
+            })
+            .await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_that_drops_its_streams_is_found_again_each_time() {
+    let wire = Wire::sim_that_fails(&["stream:after=12"]);
+    let mut running = start(&wire, 10, whole()).await;
+    learned(&wire, &mut running).await;
+    running
+        .until("offloaded", |status| {
+            status.topics_offloaded == 1 && topics_on(&wire) == 1
+        })
+        .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn updates_refused_as_unavailable_are_written_again() {
+    let wire = Wire::sim_that_fails(&["write:every=4,code=UNAVAILABLE"]);
+    let mut running = start(&wire, 10, whole()).await;
+    learned(&wire, &mut running).await;
+    running
+        .until("offloaded", |status| {
+            status.topics_offloaded == 1 && topics_on(&wire) == 1
+        })
+        .await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_p4info_of_another_program_is_refused_by_what_it_lacks() {
     let mut other = pipeline();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status, Streaming};
 
 use crate::v1::p4_runtime_client::P4RuntimeClient;
@@ -37,6 +37,17 @@ pub enum ClientError {
         /// Why not.
         source: tonic::transport::Error,
     },
+    /// An address that says otherwise than the certificates given, or their absence.
+    #[error(
+        "{address} is not {wanted}://: TLS needs the certificate of the authority that signed the \
+         server's, and without one there is no TLS"
+    )]
+    Scheme {
+        /// The address that was asked for.
+        address: String,
+        /// The scheme that it needs.
+        wanted: &'static str,
+    },
     /// The switch refused.
     #[error("the switch refused: {0}")]
     Rpc(Box<Status>),
@@ -51,6 +62,32 @@ pub enum ClientError {
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
         Self::Rpc(Box::new(status))
+    }
+}
+
+/// Whom a client trusts, and who it is. All in PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// Certificates of the authorities that may have signed the server's.
+    pub ca: Vec<u8>,
+    /// This client's certificate chain and its key, for servers that want one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key stays out of logs.
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    fn config(&self) -> ClientTlsConfig {
+        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.ca));
+        match &self.identity {
+            Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
+            None => config,
+        }
     }
 }
 
@@ -76,14 +113,35 @@ impl Client {
         device_id: u64,
         deadline: Option<Duration>,
     ) -> Result<Self, ClientError> {
+        Self::connect_with(address, device_id, deadline, None).await
+    }
+
+    /// Connects as [`connect`](Self::connect) does, over TLS if it is given: to
+    /// `https://host:port` or `host:port`.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`], also for certificates and keys that cannot be read;
+    /// [`ClientError::Scheme`].
+    pub async fn connect_with(
+        address: &str,
+        device_id: u64,
+        deadline: Option<Duration>,
+        tls: Option<&Tls>,
+    ) -> Result<Self, ClientError> {
         let failed = |source| ClientError::Connect {
             address: address.to_owned(),
             source,
         };
-        let uri = if address.contains("://") {
-            address.to_owned()
-        } else {
-            format!("http://{address}")
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let uri = match address.split_once("://") {
+            None => format!("{scheme}://{address}"),
+            Some((given, _)) if given == scheme => address.to_owned(),
+            Some(_) => {
+                return Err(ClientError::Scheme {
+                    address: address.to_owned(),
+                    wanted: scheme,
+                });
+            }
         };
         let mut endpoint = Endpoint::from_shared(uri)
             .map_err(failed)?
@@ -94,6 +152,9 @@ impl Client {
             .http2_max_header_list_size(MAX_METADATA_BYTES);
         if let Some(deadline) = deadline {
             endpoint = endpoint.connect_timeout(deadline);
+        }
+        if let Some(tls) = tls {
+            endpoint = endpoint.tls_config(tls.config()).map_err(failed)?;
         }
         Ok(Self::new(
             endpoint.connect().await.map_err(failed)?,

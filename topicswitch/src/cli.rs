@@ -123,8 +123,17 @@ pub struct BrokerArgs {
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
     /// The switch's P4Runtime address.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, visible_alias = "p4runtime", value_name = "HOST:PORT")]
     pub switch: Option<String>,
+    /// Speak TLS to the switch: certificates of the authorities that may have signed its own (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// The controller's certificate chain, for a switch that wants one (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// The broker's contract address (see `broker --offload`).
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub broker: Option<SocketAddr>,
@@ -214,6 +223,39 @@ pub struct SimRunArgs {
     /// Threads that move packets; the ports are dealt out to them in turn.
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroUsize>,
+    /// Have the resources of another target: unlimited, bmv2 or tofino.
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<sim::server::Profile>,
+    /// Behave as the specification says (spec), or as BMv2's P4Runtime server (bmv2).
+    #[arg(long, value_name = "WHOSE")]
+    pub compat: Option<sim::server::Compat>,
+    /// Take so many updates a second; more are RESOURCE_EXHAUSTED.
+    #[arg(long, value_name = "N")]
+    pub updates_per_second: Option<u64>,
+    /// Let something go wrong, to test a controller: refuse every n-th update, drop the stream,
+    /// restart without entries. Give one flag a fault.
+    #[arg(
+        long = "fail",
+        value_name = "FAULT",
+        long_help = "\
+Let something go wrong, to test a controller. Give one flag a fault:
+  write:every=N[,code=NAME]             refuse every n-th update
+  stream:after=N                        end each stream with its n-th message
+  stream:every=TIME                     end all streams each so often (500ms, 5s)
+  restart:after=N[,pipeline=lost]       restart after each n-th update, without entries
+  restart:every=TIME[,pipeline=lost]    restart each so often
+  restart:signal=USR1[,pipeline=lost]   restart when the process gets SIGUSR1"
+    )]
+    pub faults: Vec<sim::server::Fault>,
+    /// Speak TLS, with this certificate chain (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate of these authorities (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Answer `topicswitch status` there.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<SocketAddr>,

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod dtls;
+mod sim;
 
 pub use self::dtls::{DtlsConfig, DtlsConfigError};
+pub use self::sim::{SimConfig, SimTlsConfig};
 
 /// Where `up` answers `topicswitch status`, and where `status` looks.
 pub const DEFAULT_STATUS: SocketAddr =
@@ -108,35 +110,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// The software switch.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SimConfig {
-    /// Device id that P4Runtime clients must name. Default 1.
-    pub device_id: u64,
-    /// The port number of packet-in and packet-out. Default 510.
-    pub cpu_port: u32,
-    /// Where P4Runtime is served. Default 127.0.0.1:9559.
-    pub p4runtime: SocketAddr,
-    /// Threads that move packets; the ports are dealt out to them in turn. Default 1.
-    pub workers: std::num::NonZeroUsize,
-    /// Ports, each `NUMBER=af-packet:INTERFACE`, `NUMBER=udp:ADDRESS:PORT[,…]` or
-    /// `NUMBER=pcap:IN,OUT[,pace]`. Default none.
-    pub ports: Vec<String>,
-}
-
-impl Default for SimConfig {
-    fn default() -> Self {
-        SimConfig {
-            device_id: 1,
-            cpu_port: 510,
-            p4runtime: SocketAddr::from(([127, 0, 0, 1], 9559)),
-            workers: std::num::NonZeroUsize::MIN,
-            ports: Vec::new(),
-        }
-    }
-}
-
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -196,7 +169,7 @@ pub enum ConfigError {
         /// The port as written.
         port: String,
         /// The reason.
-        source: sim::ports::PortSpecError,
+        source: ::sim::ports::PortSpecError,
     },
 }
 
@@ -252,7 +225,7 @@ impl Config {
                 source,
             })?;
         for port in &config.sim.ports {
-            port.parse::<sim::ports::PortConfig>()
+            port.parse::<::sim::ports::PortConfig>()
                 .map_err(|source| ConfigError::Port {
                     path: path.to_owned(),
                     port: port.clone(),
@@ -378,7 +351,9 @@ mod tests {
             "broker/advertise",
             "broker/offload",
             "controller",
+            "controller/tls",
             "sim",
+            "sim/tls",
         ] {
             let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
             let part = parts.iter().fold(&file, |value, part| &value[*part]);
@@ -421,6 +396,13 @@ mod tests {
     fn a_value_out_of_range_is_refused_with_what_is_allowed() {
         let error = error_of("broker:\n  keep_alive_tolerance: 0.5\n");
         assert!(error.contains("keep_alive_tolerance is 0.5"), "{error}");
+    }
+
+    #[test]
+    fn a_profile_that_does_not_exist_is_refused_with_those_that_do() {
+        let error = error_of("sim:\n  profile: trident\n");
+        assert!(error.contains("`trident`"), "{error}");
+        assert!(error.contains("`tofino`"), "{error}");
     }
 
     #[test]

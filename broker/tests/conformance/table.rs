@@ -100,7 +100,10 @@ fn tables() -> BTreeMap<String, String> {
         .into_iter()
         .filter_map(|path| {
             let name = path.file_name()?.to_str()?;
-            let is_table = name.starts_with("conformance") && name.ends_with(".md");
+            // P4Runtime's table is held to its tests by the sim's own.
+            let is_table = name.starts_with("conformance")
+                && name.ends_with(".md")
+                && name != "conformance-p4runtime.md";
             is_table.then(|| (name.to_owned(), read(&path)))
         })
         .collect();

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use p4runtime::client::{Client, ClientError, Stream, StreamSender};
+use p4runtime::client::{Client, ClientError, Stream, StreamSender, Tls};
 use p4runtime::v1;
 use p4runtime::v1::get_forwarding_pipeline_config_request::ResponseType;
 use p4runtime::v1::set_forwarding_pipeline_config_request::Action as SetAction;
@@ -32,6 +32,7 @@ use tonic::transport::Channel;
 use super::schema::lease_packet;
 use super::{Counter, Event, Schema, Switch, Target, TargetError};
 use crate::apply::{Op, RowError, Update};
+use crate::config::TlsConfig;
 use crate::constants::{IN_LEASE, PATH_COUNTER, PATH_REASONS};
 use crate::tables::{Key, TABLES, Value, decode, digests, encode, idle_row};
 
@@ -44,6 +45,7 @@ const EVENTS: usize = 1024;
 pub struct GrpcSwitch {
     address: String,
     channel: Option<Channel>,
+    tls: TlsConfig,
     device_id: u64,
     election_id: u128,
     schema: Schema,
@@ -55,10 +57,19 @@ impl GrpcSwitch {
         Self {
             address: address.to_owned(),
             channel: None,
+            tls: TlsConfig::default(),
             device_id,
             election_id,
             schema,
         }
+    }
+
+    /// Speaks TLS, if these files say so. They are read at each connection, so that a renewed
+    /// certificate is used from the next one on.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Uses a channel that is there already, in place of connecting: one in memory, say.
@@ -69,15 +80,34 @@ impl GrpcSwitch {
     }
 }
 
+fn read_tls(config: &TlsConfig) -> Result<Option<Tls>, String> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    };
+    let Some(ca) = &config.ca else {
+        return Ok(None);
+    };
+    let identity = match (&config.cert, &config.key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        _ => None,
+    };
+    let ca = read(ca)?;
+    Ok(Some(Tls { ca, identity }))
+}
+
 impl Switch for GrpcSwitch {
     type Target = GrpcTarget;
 
     async fn connect(&mut self) -> Result<(GrpcTarget, mpsc::Receiver<Event>), TargetError> {
         let mut client = match &self.channel {
             Some(channel) => Client::new(channel.clone(), self.device_id),
-            None => Client::connect(&self.address, self.device_id, Some(CONNECT_TIMEOUT))
-                .await
-                .map_err(lost)?,
+            None => {
+                let tls = read_tls(&self.tls).map_err(TargetError::Lost)?;
+                let (address, patience) = (&self.address, Some(CONNECT_TIMEOUT));
+                Client::connect_with(address, self.device_id, patience, tls.as_ref())
+                    .await
+                    .map_err(lost)?
+            }
         };
         let opening = client.open_stream(self.election_id, None);
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, opening)

@@ -50,7 +50,7 @@ pub struct Wire {
     pub channel: Channel,
     pub device_id: u64,
     cables: Cables,
-    _running: Running,
+    running: Running,
 }
 
 #[allow(clippy::large_enum_variant)] // One of them in a test.
@@ -84,6 +84,11 @@ pub struct StreamRequest {
 
 impl Wire {
     pub fn sim() -> Self {
+        Self::sim_that_fails(&[])
+    }
+
+    /// A switch with these faults.
+    pub fn sim_that_fails(faults: &[&str]) -> Self {
         let mut links = HashMap::new();
         let mut ports: Vec<(u32, Box<dyn sim::ports::Port>)> = Vec::new();
         for number in PORTS {
@@ -91,7 +96,8 @@ impl Wire {
             ports.push((number.into(), Box::new(port)));
             links.insert(number, Arc::new(link));
         }
-        let config = sim::runtime::RuntimeConfig::default();
+        let mut config = sim::runtime::RuntimeConfig::default();
+        config.device.faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
         let device_id = config.device.device_id;
         let runtime = sim::runtime::Runtime::new(config, ports).unwrap();
         let running = runtime.start().unwrap();
@@ -99,7 +105,15 @@ impl Wire {
             channel: sim::server::connect_in_memory(running.service()),
             device_id,
             cables: Cables::Sim(links),
-            _running: Running::Sim(running),
+            running: Running::Sim(running),
+        }
+    }
+
+    /// The P4Runtime device of sim.
+    pub fn device(&self) -> Arc<sim::server::Device> {
+        match &self.running {
+            Running::Sim(running) => running.service().device().clone(),
+            Running::Bmv2(_) => panic!("it is not sim"),
         }
     }
 
@@ -147,7 +161,7 @@ impl Wire {
                 out: Mutex::new(out),
                 plugs,
             },
-            _running: Running::Bmv2(process),
+            running: Running::Bmv2(process),
         })
     }
 

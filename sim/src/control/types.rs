@@ -203,8 +203,8 @@ pub struct MeterConfig {
     pub pburst: u64,
 }
 
-/// What a configured meter has marked, by colour, since it was configured or cleared. A meter
-/// without a configuration counts nothing.
+/// What a meter has marked, by colour, since the counts were last cleared. A meter without a
+/// configuration counts nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ColorCounts {
     /// Within the committed rate.

@@ -22,7 +22,6 @@ struct Buckets {
     updated: Option<u64>,
     committed: u128,
     peak: u128,
-    counts: ColorCounts,
 }
 
 /// One meter. Without a configuration everything is green.
@@ -30,6 +29,9 @@ struct Buckets {
 pub(crate) struct Meter {
     configured: std::sync::atomic::AtomicBool,
     buckets: Mutex<Option<Buckets>>,
+    /// What was marked since it was last cleared. A meter without a configuration counts nothing, and
+    /// costs nothing.
+    counts: Mutex<ColorCounts>,
 }
 
 impl Meter {
@@ -45,26 +47,19 @@ impl Meter {
             updated: None,
             committed: u128::from(config.cburst) * PARTS,
             peak: u128::from(config.pburst) * PARTS,
-            counts: ColorCounts::default(),
         });
         self.configured
             .store(buckets.is_some(), std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// What was marked since the meter was configured or cleared.
+    /// What a configuration marked since the counts were last cleared.
     pub(crate) fn colors(&self) -> ColorCounts {
-        let buckets = self.buckets.lock();
-        buckets
-            .as_ref()
-            .map(|buckets| buckets.counts)
-            .unwrap_or_default()
+        *self.counts.lock()
     }
 
     /// Sets the counts per colour to 0.
     pub(crate) fn clear_colors(&self) {
-        if let Some(buckets) = self.buckets.lock().as_mut() {
-            buckets.counts = ColorCounts::default();
-        }
+        *self.counts.lock() = ColorCounts::default();
     }
 
     /// The colour of a packet of so many units (its bytes, or 1) and bytes.
@@ -73,26 +68,24 @@ impl Meter {
         if !self.configured.load(std::sync::atomic::Ordering::Relaxed) {
             return GREEN;
         }
-        self.buckets
-            .lock()
-            .as_mut()
-            .map_or(GREEN, |buckets| buckets.mark(now, units, bytes))
-    }
-}
-
-impl Buckets {
-    fn mark(&mut self, now: u64, units: u64, bytes: u64) -> u64 {
-        let color = self.execute(now, units);
+        let mut buckets = self.buckets.lock();
+        let Some(buckets) = buckets.as_mut() else {
+            return GREEN;
+        };
+        let color = buckets.execute(now, units);
+        let mut counts = self.counts.lock();
         let count = match color {
-            GREEN => &mut self.counts.green,
-            YELLOW => &mut self.counts.yellow,
-            _ => &mut self.counts.red,
+            GREEN => &mut counts.green,
+            YELLOW => &mut counts.yellow,
+            _ => &mut counts.red,
         };
         count.packets = count.packets.wrapping_add(1);
         count.bytes = count.bytes.wrapping_add(bytes);
         color
     }
+}
 
+impl Buckets {
     fn execute(&mut self, now: u64, units: u64) -> u64 {
         let elapsed = u128::from(now.saturating_sub(self.updated.unwrap_or(now)));
         self.updated = Some(self.updated.map_or(now, |updated| updated.max(now)));
@@ -193,6 +186,15 @@ mod tests {
             red: counted(2, 170),
         };
         assert_eq!(meter.colors(), colors);
+        meter.configure(meter.config());
+        assert_eq!(
+            meter.colors(),
+            colors,
+            "a new configuration keeps the counts"
+        );
+        for bytes in [60, 70] {
+            meter.execute(0, 1, bytes);
+        }
         meter.clear_colors();
         assert_eq!(meter.colors(), ColorCounts::default());
         assert_eq!(meter.execute(0, 1, 50), RED, "the buckets stay as they are");

@@ -31,6 +31,9 @@ pub enum Fault {
         /// What is left behind.
         left: Left,
     },
+    /// `restart:signal=USR1[,pipeline=lost]`: a restart when the process gets SIGUSR1. Whoever runs
+    /// the device has to catch the signal and call [`Device::restart`](super::Device::restart).
+    RestartOnSignal(Left),
     /// `restart:every=TIME[,pipeline=lost]`: a restart each so often.
     RestartEvery {
         /// From one restart to the next.
@@ -54,8 +57,8 @@ pub enum Left {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a fault ({reason}): there are write:every=N[,code=NAME], stream:after=N, \
-     stream:every=TIME, restart:after=N[,pipeline=lost] and restart:every=TIME[,pipeline=lost], \
-     with TIME as 500ms or 5s"
+     stream:every=TIME, restart:after=N[,pipeline=lost], restart:every=TIME[,pipeline=lost] and \
+     restart:signal=USR1[,pipeline=lost], with TIME as 500ms or 5s"
 )]
 pub struct FaultError {
     text: String,
@@ -150,6 +153,7 @@ fn parse(text: &str) -> Result<Fault, String> {
             updates: number(value)?,
             left: left()?,
         }),
+        ("restart", "signal", _) if value == "USR1" => Ok(Fault::RestartOnSignal(left()?)),
         ("restart", "every", _) => Ok(Fault::RestartEvery {
             time: time(value)?,
             left: left()?,
@@ -175,6 +179,7 @@ impl fmt::Display for Fault {
             Fault::RestartAfter { updates, left } => {
                 write!(f, "restart:after={updates}{}", lost(left))
             }
+            Fault::RestartOnSignal(left) => write!(f, "restart:signal=USR1{}", lost(left)),
             Fault::RestartEvery { time, left } => {
                 write!(f, "restart:every={}ms{}", time.as_millis(), lost(left))
             }
@@ -282,6 +287,7 @@ mod tests {
             "restart:after=1000",
             "restart:after=1000,pipeline=lost",
             "restart:every=2000ms,pipeline=lost",
+            "restart:signal=USR1",
         ] {
             let fault: Fault = text.parse().expect(text);
             assert_eq!(fault.to_string(), text);

@@ -1,7 +1,8 @@
 //! The P4Runtime server (specification 1.4).
 //!
 //! [`Device`] is the server without any network: requests in, responses out, time an argument.
-//! [`P4RuntimeService`] puts it behind gRPC, over TCP ([`serve_tcp`]) or over a pipe inside the
+//! [`P4RuntimeService`] puts it behind gRPC, over TCP ([`serve_tcp`]), TLS
+//! ([`serve_tls`]) or over a pipe inside the
 //! process ([`connect_in_memory`]).
 //!
 //! What it does not do, and says so with UNIMPLEMENTED: DATAPLANE_ATOMIC batches that change meters
@@ -34,7 +35,9 @@ pub use arbitration::StreamId;
 pub use compat::{Compat, CompatError, Profile, ProfileError};
 pub use device::{Device, DeviceConfig, DeviceStats};
 pub use faults::{Fault, FaultError, Left};
-pub use service::{Clock, P4RuntimeService, ServeError, connect_in_memory, serve_tcp};
+pub use service::{
+    Clock, P4RuntimeService, ServeError, ServerTls, connect_in_memory, serve_tcp, serve_tls,
+};
 pub use stream::ControllerStream;
 
 /// The version of P4Runtime that `Capabilities` tells.

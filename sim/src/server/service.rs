@@ -19,7 +19,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::codegen::Service;
 use tonic::codegen::http::Uri;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Certificate, Channel, Endpoint, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::device::Device;
@@ -229,16 +229,77 @@ impl Stream for Responses {
     }
 }
 
-/// Why a server ended.
+/// Who a server is, and whom it lets in. All in PEM.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// The server's certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Certificates of the authorities that must have signed a client's; without any, every client
+    /// is let in.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key stays out of logs.
+        f.debug_struct("ServerTls")
+            .field("clients_need_certificates", &self.client_ca.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
-#[error("the P4Runtime server failed: {0}")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the P4Runtime server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// A certificate or key cannot be used.
+    #[error("the P4Runtime server's certificate, key or client CA cannot be used: {0}")]
+    Tls(tonic::transport::Error),
+}
 
 /// Serves over TCP until `shutdown` completes; controllers' streams end with UNAVAILABLE then.
 ///
 /// # Errors
 /// [`ServeError`] when the transport fails.
 pub async fn serve_tcp(
+    service: P4RuntimeService,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    serve(Server::builder(), service, listener, shutdown).await
+}
+
+/// As [`serve_tcp`], over TLS. A client that is not let in is told so by TLS; others do not notice.
+///
+/// # Errors
+/// [`ServeError::Tls`] before anything is served.
+pub async fn serve_tls(
+    service: P4RuntimeService,
+    listener: TcpListener,
+    tls: &ServerTls,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let identity = Identity::from_pem(&tls.certificate, &tls.key);
+    let mut config = ServerTlsConfig::new().identity(identity);
+    if let Some(client_ca) = &tls.client_ca {
+        config = config.client_ca_root(Certificate::from_pem(client_ca));
+    }
+    let server = Server::builder().tls_config(config);
+    serve(
+        server.map_err(ServeError::Tls)?,
+        service,
+        listener,
+        shutdown,
+    )
+    .await
+}
+
+async fn serve(
+    server: Server,
     service: P4RuntimeService,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
@@ -255,7 +316,7 @@ pub async fn serve_tcp(
         // Open streams would keep the connections, and thus the server, for ever.
         device.end_streams(&Status::unavailable("the switch is shutting down"));
     };
-    Server::builder()
+    server
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(service.into_server())

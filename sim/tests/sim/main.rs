@@ -21,6 +21,8 @@ mod p4runtime_packet_io;
 mod p4runtime_pipeline;
 mod p4runtime_read;
 mod p4runtime_roles;
+mod p4runtime_table;
+mod p4runtime_tls;
 mod p4runtime_write;
 mod parser;
 mod ports_af_packet;

@@ -25,6 +25,10 @@ pub async fn run(args: ControllerArgs, config: Config, tasks: Tasks) -> anyhow::
     if let Some(switch) = args.switch {
         controller.switch = switch;
     }
+    controller.tls.ca = args.tls_ca.or(controller.tls.ca);
+    controller.tls.cert = args.tls_cert.or(controller.tls.cert);
+    controller.tls.key = args.tls_key.or(controller.tls.key);
+    controller.check()?;
     controller.device_id = args.device_id.unwrap_or(controller.device_id);
     controller.election_id = args.election_id.unwrap_or(controller.election_id);
     controller.ports = args.ports.unwrap_or(controller.ports);

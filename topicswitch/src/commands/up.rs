@@ -61,7 +61,8 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     )?;
 
     if let Some(address) = args.p4runtime {
-        let at = embedded.switch().serve(address, &tasks).await?;
+        let tls = super::sim::server_tls(&config.sim.tls)?;
+        let at = embedded.switch().serve(address, tls, &tasks).await?;
         tracing::info!(at = %at, "P4Runtime is served");
     }
     let parts = Parts::default().with("switch", embedded.switch().status());

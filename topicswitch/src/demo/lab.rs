@@ -38,7 +38,7 @@ impl Lab {
         let broker = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)?;
         Ok(Lab {
             clients: embedded.clients(),
-            p4runtime: embedded.switch().serve(any.into(), &tasks).await?,
+            p4runtime: embedded.switch().serve(any.into(), None, &tasks).await?,
             contract: broker.serve_contract(any.into(), &tasks).await?,
             broker,
             _switch: embedded,

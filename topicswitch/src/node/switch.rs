@@ -8,7 +8,7 @@ use p4runtime::v1::set_forwarding_pipeline_config_request::Action;
 use serde_json::{Value, json};
 use sim::ports::{DropReason, Port};
 use sim::runtime::{PortReport, RunningRuntime, Runtime, RuntimeConfig};
-use sim::server::{P4RuntimeService, connect_in_memory, serve_tcp};
+use sim::server::{P4RuntimeService, ServerTls, connect_in_memory, serve_tcp, serve_tls};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
@@ -42,18 +42,28 @@ impl SwitchNode {
         connect_in_memory(self.service())
     }
 
-    /// Serves P4Runtime at `address`. Returns where.
+    /// Serves P4Runtime at `address`, over TLS if it is given. Returns where.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn serve(&self, address: SocketAddr, tasks: &Tasks) -> anyhow::Result<SocketAddr> {
+    pub async fn serve(
+        &self,
+        address: SocketAddr,
+        tls: Option<ServerTls>,
+        tasks: &Tasks,
+    ) -> anyhow::Result<SocketAddr> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot serve P4Runtime at {address}"))?;
         let local = listener.local_addr()?;
         let (service, shutdown) = (self.service(), tasks.shutdown());
         tasks.spawn("P4Runtime server", async move {
-            Ok(serve_tcp(service, listener, shutdown.cancelled_owned()).await?)
+            let shutdown = shutdown.cancelled_owned();
+            match tls {
+                Some(tls) => serve_tls(service, listener, &tls, shutdown).await?,
+                None => serve_tcp(service, listener, shutdown).await?,
+            }
+            Ok(())
         });
         Ok(local)
     }

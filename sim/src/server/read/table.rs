@@ -112,7 +112,7 @@ impl Reader<'_> {
             priority: i32::try_from(key.priority).unwrap_or(i32::MAX),
             idle_timeout_ns: i64::try_from(entry.idle_timeout.as_nanos()).unwrap_or(i64::MAX),
             metadata: entry.metadata.clone(),
-            is_const: table.is_const,
+            is_const: table.is_const || self.loaded.pipeline.table_info(handle).const_entries,
             ..Default::default()
         };
         #[allow(deprecated)] // controllers older than P4Runtime 1.4 use it
@@ -199,7 +199,8 @@ impl Reader<'_> {
             table_id: table.id,
             action,
             is_default_action: true,
-            is_const: table.const_default_action.is_some(),
+            // The default action of a table with an action profile is a constant NoAction.
+            is_const: table.const_default_action.is_some() || table.implementation.is_some(),
             metadata: note.metadata,
             ..Default::default()
         };

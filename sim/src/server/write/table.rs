@@ -49,7 +49,11 @@ impl Batch<'_> {
         let loaded = self.loaded;
         let info = loaded.pipeline.table_info(handle);
         let key = key_from_wire(table, &info.keys, &entry.r#match, entry.priority)?;
-        if table.is_const && kind != Type::Modify {
+        if entry.is_const {
+            return Err(Refusal::invalid("is_const cannot be written"));
+        }
+        let is_const = table.is_const || info.const_entries;
+        if is_const && kind != Type::Modify {
             return Err(Refusal::denied(
                 "the entries are const: they cannot be added or removed",
             ));
@@ -64,7 +68,7 @@ impl Batch<'_> {
         }
         check_written(table, entry)?;
         let resources = resources(table, entry)?;
-        if table.is_const {
+        if is_const {
             if entry.action.is_some() {
                 return Err(Refusal::denied(
                     "the entries are const: leave the action out",
@@ -223,6 +227,7 @@ impl Batch<'_> {
         };
         let resources = Resources {
             counter,
+            clear_colors: resources.clear_colors || (reset && info.direct_meter.is_some()),
             ..resources
         };
         self.set_resources(handle, None, kind, resources)
