@@ -373,27 +373,78 @@ fn topics_on(wire: &Wire) -> usize {
     read.map_or(0, |(found, _)| found.len())
 }
 
-/// Everybody is known by what they sent, and the topic is offloaded.
-async fn learned(wire: &Wire, running: &mut Running) {
-    for (client, port) in [(PUBLISHER, PUBLISHER_PORT), (SUBSCRIBER, SUBSCRIBER_PORT)] {
-        let address = client.1.0.into();
-        let reachable = FromController::Reachable {
-            address,
-            reachable: true,
+/// A controller whose broker is there whenever it connects, and grants every lease.
+struct Persistent {
+    handle: Handle,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), controller::ControllerError>>,
+}
+
+impl Persistent {
+    fn start(wire: &Wire) -> Self {
+        let config = Config {
+            device_id: wire.device_id,
+            ports: PORTS.collect(),
+            overdue_ms: 1000, // The machine may be busy.
+            lease_patience_ms: 500,
+            ..Config::default()
         };
-        let call = frame((client.0, BROKER.0), client.1, BROKER.1, &PINGREQ);
-        // Until the program runs, and whenever the switch restarts, what is sent is lost.
+        let (controller, handle) = Controller::new(config, pipeline()).unwrap();
+        let controller = controller.with_channel(wire.channel.clone());
+        let connector = || {
+            let (BrokerEnd { tx, mut rx }, end) = offload::link();
+            tokio::spawn(async move {
+                while let Some(message) = rx.recv().await {
+                    let answer = match &message {
+                        FromController::Hello { .. } => FromBroker::Snapshot(whole()),
+                        FromController::RequestLease { request } => FromBroker::Grant {
+                            request: *request,
+                            lease: Duration::from_secs(3),
+                        },
+                        _ => continue,
+                    };
+                    if tx.send(answer).is_err() {
+                        return;
+                    }
+                }
+            });
+            std::future::ready(Ok::<_, LinkError>(end))
+        };
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(controller.run(connector, shutdown.clone()));
+        Persistent {
+            handle,
+            shutdown,
+            task,
+        }
+    }
+
+    /// Waits until the topic is on the switch. Everybody says something now and then meanwhile, as
+    /// clients and brokers do: what a switch has lost is learned again.
+    async fn offloaded(&self, wire: &Wire) {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            wire.send(port, &call).await;
-            let hearing = running.heard.recv();
-            match tokio::time::timeout(Duration::from_millis(50), hearing).await {
-                Ok(message) if message.as_ref() == Some(&reachable) => break,
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("the controller hung up"),
-                Err(_) => assert!(tokio::time::Instant::now() < until, "never learned"),
+            let status = self.handle.status().await.unwrap();
+            if status.topics_offloaded == 1 && topics_on(wire) == 1 {
+                return;
             }
+            assert!(
+                tokio::time::Instant::now() < until,
+                "not offloaded: {status:#?}"
+            );
+            for (client, port) in [(PUBLISHER, PUBLISHER_PORT), (SUBSCRIBER, SUBSCRIBER_PORT)] {
+                let call = frame((client.0, BROKER.0), client.1, BROKER.1, &PINGREQ);
+                wire.send(port, &call).await;
+            }
+            let answer = frame((BROKER.0, PUBLISHER.0), BROKER.1, PUBLISHER.1, &[2, 0x17]);
+            wire.send(BROKER_PORT, &answer).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
     }
 }
 
@@ -401,50 +452,36 @@ async fn learned(wire: &Wire, running: &mut Running) {
 async fn after_a_restart_the_entries_are_written_again_with_or_without_the_program() {
     use sim::server::Left;
     let wire = Wire::sim();
-    let mut running = start(&wire, 10, whole()).await;
-    learned(&wire, &mut running).await;
+    let controller = Persistent::start(&wire);
+    controller.offloaded(&wire).await;
     for left in [Left::Pipeline, Left::Nothing] {
-        running
-            .until("offloaded", |status| {
-                status.topics_offloaded == 1 && topics_on(&wire) == 1
-            })
-            .await;
         wire.device().restart(left);
-        assert_eq!(topics_on(&wire), 0, "{left:?}");
-        // What was learned was in the switch too, or nobody would be flooded to: it is kept.
-        running
-            .until("offloaded again", |status| {
-                status.mastership == Mastership::Primary && topics_on(&wire) == 1
-            })
-            .await;
+        controller.offloaded(&wire).await;
     }
-    running.stop().await;
+    controller.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_that_drops_its_streams_is_found_again_each_time() {
-    let wire = Wire::sim_that_fails(&["stream:after=12"]);
-    let mut running = start(&wire, 10, whole()).await;
-    learned(&wire, &mut running).await;
-    running
-        .until("offloaded", |status| {
-            status.topics_offloaded == 1 && topics_on(&wire) == 1
-        })
-        .await;
-    running.stop().await;
+    let wire = Wire::sim_that_fails(&["stream:every=2s"]);
+    let controller = Persistent::start(&wire);
+    controller.offloaded(&wire).await;
+    let streams = wire.device().stats().streams;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while wire.device().stats().streams < streams + 2 {
+        assert!(tokio::time::Instant::now() < until, "never found again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    controller.offloaded(&wire).await;
+    controller.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_refused_as_unavailable_are_written_again() {
     let wire = Wire::sim_that_fails(&["write:every=4,code=UNAVAILABLE"]);
-    let mut running = start(&wire, 10, whole()).await;
-    learned(&wire, &mut running).await;
-    running
-        .until("offloaded", |status| {
-            status.topics_offloaded == 1 && topics_on(&wire) == 1
-        })
-        .await;
-    running.stop().await;
+    let controller = Persistent::start(&wire);
+    controller.offloaded(&wire).await;
+    controller.stop().await;
 }
 
 #[tokio::test]

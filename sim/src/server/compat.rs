@@ -69,10 +69,15 @@ impl Profile {
                 clone_sessions: Some(32_767),
                 ..Limits::default()
             },
-            // The public documents tell the widths of ids; 1015 sessions are what its open
-            // P4Runtime server offers. Replicas are bounded here to what one pipe replicates to
-            // without sharing nodes, which a real device may exceed.
+            // Widths of ids: 16 bits of multicast group and replication id (tna.p4 of p4c's open
+            // back end). 1015 sessions are what its open P4Runtime server offers. Replicas are
+            // bounded here to what one pipe replicates to without sharing nodes, which a real device
+            // may exceed. 65 536 entries are the largest tables with which a program of our shape
+            // compiled for it (the design's feasibility figures); a table without our neighbours may
+            // be larger there. How many updates it takes a second is not public and depends on the
+            // host: `updates_per_second` has to be given.
             Profile::Tofino => Limits {
+                table_entries: Some(65_536),
                 multicast_groups: Some(65_535),
                 multicast_replicas: Some(32_768),
                 max_instance: Some(65_535),

@@ -27,6 +27,7 @@ mod packet_io;
 mod pipeline;
 mod read;
 mod roles;
+mod selector;
 mod service;
 mod stream;
 mod write;

@@ -22,6 +22,8 @@ pub(super) struct Notes {
     pub(super) one_shots: HashMap<(ProfileHandle, u32), OneShot>,
     /// How many members and groups the control plane programmed itself, per profile.
     pub(super) programmed: HashMap<ProfileHandle, usize>,
+    /// `max_size` of the groups of selectors that count members: the data plane bounds weights.
+    pub(super) max_members: HashMap<(ProfileHandle, u32), u32>,
     /// Multicast groups whose ports were given as numbers (deprecated) and not as bytes.
     pub(super) numbered_groups: HashSet<u16>,
     /// Clone sessions likewise.

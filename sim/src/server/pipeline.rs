@@ -12,6 +12,7 @@ use super::agreement::{check_arrays, check_table};
 use super::errors::{Outcome, Refusal};
 use super::packet_io::PacketLayout;
 use super::roles::Annotated;
+use super::selector::SelectorRules;
 use crate::bmv2::Pipeline;
 use crate::control::{
     ActionHandle, CounterHandle, DigestHandle, MeterHandle, ProfileHandle, RegisterHandle,
@@ -35,6 +36,7 @@ pub(super) struct Loaded {
     pub(super) packet_in: PacketLayout,
     pub(super) packet_out: PacketLayout,
     pub(super) roles: Annotated,
+    selectors: HashMap<u32, SelectorRules>,
 }
 
 /// The objects of one kind: those of P4Info, in its order, with the program's handles.
@@ -167,11 +169,25 @@ impl Loaded {
             packet_in: packet(p4info.packet_in())?,
             packet_out: packet(p4info.packet_out())?,
             roles: Annotated::read(p4info.message()),
+            selectors: p4info
+                .message()
+                .action_profiles
+                .iter()
+                .filter_map(|profile| {
+                    let id = profile.preamble.as_ref()?.id;
+                    Some((id, SelectorRules::of(profile)))
+                })
+                .collect(),
             pipeline,
             config,
         };
         check_arrays(&loaded)?;
         Ok(loaded)
+    }
+
+    /// How an action selector counts members.
+    pub(super) fn selector(&self, profile: &p4info::ActionProfile) -> SelectorRules {
+        self.selectors.get(&profile.id).copied().unwrap_or_default()
     }
 
     /// The handle of an action in a table.

@@ -258,3 +258,69 @@ fn one_shots_and_members_are_not_mixed() {
         Code::InvalidArgument
     );
 }
+
+#[test]
+fn a_member_is_not_chosen_while_its_watch_port_is_down() {
+    use v1::action_profile_action::WatchKind;
+    let (mut fixture, _stream) = Fixture::ready();
+    let mut entry = one_shot(&fixture, &[2, 3]);
+    if let Some(TableActionType::ActionProfileActionSet(set)) = entry
+        .action
+        .as_mut()
+        .and_then(|action| action.r#type.as_mut())
+    {
+        for (action, port) in set.action_profile_actions.iter_mut().zip([2, 3]) {
+            action.watch_kind = Some(WatchKind::WatchPort(vec![port]));
+        }
+    }
+    fixture.must([Update::insert(entry.clone())]);
+    let all = v1::TableEntry {
+        table_id: entry.table_id,
+        ..Default::default()
+    };
+    assert_eq!(fixture.entries(all), [entry]);
+    for (down, up) in [(2, 3), (3, 2)] {
+        let device = fixture.runtime.device().clone();
+        device.switch().set_port_up(down, false);
+        assert_eq!(ports_left(&mut fixture), [up as usize]);
+        device.switch().set_port_up(down, true);
+    }
+}
+
+#[test]
+fn a_selector_may_count_members_or_disallow_weights() {
+    use p4runtime::config::action_profile::{SelectorSizeSemantics, SumOfMembers};
+    let (fixture, _stream) = Fixture::ready();
+    let set = |change: &dyn Fn(&mut p4runtime::config::ActionProfile)| {
+        let mut config = crate::p4runtime_fixture::config();
+        let profiles = &mut config.p4info.as_mut().expect("set").action_profiles;
+        profiles.iter_mut().for_each(change);
+        fixture.set_pipeline(config).expect("good");
+        fixture.must((1..=9).map(|id| Update::insert(member(&fixture, id, id as u8))));
+    };
+    let heavy = group(&fixture, 1, &[(1, 6), (2, 6)]);
+    let many: Vec<(u32, i32)> = (1..=9).map(|id| (id, 1)).collect();
+    let many = group(&fixture, 2, &many);
+    let write = |group: &v1::ActionProfileGroup| fixture.code(Update::insert(group.clone()));
+
+    set(&|_| ());
+    assert_eq!(write(&heavy), Code::ResourceExhausted);
+    set(&|profile| {
+        let members = SumOfMembers {
+            max_member_weight: 6,
+        };
+        profile.selector_size_semantics = Some(SelectorSizeSemantics::SumOfMembers(members));
+    });
+    assert_eq!(write(&heavy), Code::Ok);
+    assert_eq!(write(&many), Code::ResourceExhausted);
+    let read = fixture.read(v1::ActionProfileGroup::default());
+    assert_eq!(read, [Kind::ActionProfileGroup(heavy.clone())]);
+    let heavier = group(&fixture, 3, &[(1, 7)]);
+    assert_eq!(write(&heavier), Code::InvalidArgument);
+    set(&|profile| profile.weights_disallowed = true);
+    assert_eq!(write(&heavy), Code::InvalidArgument);
+    let weightless = group(&fixture, 1, &[(1, 0), (2, 0)]);
+    assert_eq!(write(&weightless), Code::Ok);
+    let read = fixture.read(v1::ActionProfileGroup::default());
+    assert_eq!(read, [Kind::ActionProfileGroup(weightless)]);
+}

@@ -146,6 +146,7 @@ fn switch_packets(running: &RunningRuntime) -> Value {
         "dropped_egress": packets.dropped_egress,
         "dropped_no_group": packets.dropped_no_group,
         "dropped_no_session": packets.dropped_no_session,
+        "controller_streams": controllers.streams,
         "packet_ins": controllers.packet_ins,
         "packet_ins_dropped": controllers.packet_ins_dropped,
         "packet_outs": controllers.packet_outs,

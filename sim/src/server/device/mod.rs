@@ -67,6 +67,8 @@ impl Default for DeviceConfig {
 /// What went over the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceStats {
+    /// Streams that controllers have opened since the start.
+    pub streams: u64,
     /// Packets sent to the primary.
     pub packet_ins: u64,
     /// Packets for a controller that were dropped: there was no primary, it was too slow, or the
@@ -206,6 +208,7 @@ impl Device {
     /// What went over the streams.
     pub fn stats(&self) -> DeviceStats {
         DeviceStats {
+            streams: self.sessions.lock().last_stream,
             packet_ins: self.counters.packet_ins.load(Relaxed),
             packet_ins_dropped: self.counters.packet_ins_dropped.load(Relaxed),
             packet_outs: self.counters.packet_outs.load(Relaxed),

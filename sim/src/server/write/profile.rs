@@ -48,10 +48,12 @@ impl Batch<'_> {
         let id = programmed_id("group_id", entry.group_id)?;
         if kind == Type::Delete {
             self.changes.delete_group(handle, id)?;
+            self.notes.max_members.remove(&(handle, id));
             self.count_programmed(handle, -1);
             return Ok(());
         }
         self.refuse_one_shots(handle)?;
+        let rules = self.loaded.selector(profile);
         let max_size = self.max_size(profile, entry.max_size)?;
         let mut members = Vec::with_capacity(entry.members.len());
         for member in &entry.members {
@@ -73,22 +75,35 @@ impl Batch<'_> {
             };
             members.push(GroupMember {
                 member: member.member_id,
-                weight: weight(member.weight)?,
+                weight: rules.weight(member.weight)?,
                 watch_port,
             });
         }
-        let group = ProfileGroup { members, max_size };
-        check_size(&group, group.max_size)?;
+        let size = rules.size(members.iter().map(|member| member.weight));
+        if max_size > 0 && size > u64::from(max_size) {
+            return Err(Refusal::new(
+                Code::ResourceExhausted,
+                format!("the group has size {size}, more than max_size {max_size}"),
+            ));
+        }
+        let group = ProfileGroup {
+            members,
+            max_size: if rules.counts_members { 0 } else { max_size },
+        };
         if kind == Type::Insert {
             self.changes.insert_group(handle, id, group)?;
             self.count_programmed(handle, 1);
+            if rules.counts_members {
+                self.notes.max_members.insert((handle, id), max_size);
+            }
             return Ok(());
         }
-        let before = self.changes.group(handle, id)?;
-        if before.max_size != max_size {
+        let before = self.changes.group(handle, id)?.max_size;
+        let noted = self.notes.max_members.get(&(handle, id));
+        let before = noted.copied().unwrap_or(before);
+        if before != max_size {
             return Err(Refusal::invalid(format!(
-                "max_size of group {id} is {} and cannot be changed",
-                before.max_size
+                "max_size of group {id} is {before} and cannot be changed"
             )));
         }
         Ok(self.changes.modify_group(handle, id, group)?)
@@ -120,7 +135,7 @@ impl Batch<'_> {
             ));
         }
         let mut calls = Vec::with_capacity(set.action_profile_actions.len());
-        let mut weights = 0_u64;
+        let rules = self.loaded.selector(selector);
         for given in &set.action_profile_actions {
             let action = given
                 .action
@@ -135,13 +150,13 @@ impl Batch<'_> {
                 Some(WatchKind::Watch(port)) => u32::try_from(*port).ok().filter(|&p| p != 0),
                 None => None,
             };
-            let weight = weight(given.weight)?;
-            weights += u64::from(weight);
+            let weight = rules.weight(given.weight)?;
             calls.push((call, weight, watch_port));
         }
-        if selector.max_group_size > 0 && weights > u64::from(selector.max_group_size) {
+        let size = rules.size(calls.iter().map(|(_, weight, _)| *weight));
+        if selector.max_group_size > 0 && size > u64::from(selector.max_group_size) {
             return Err(Refusal::invalid(format!(
-                "the weights sum up to {weights}, more than max_group_size {}",
+                "the action set has size {size}, more than max_group_size {}",
                 selector.max_group_size
             )));
         }
@@ -293,13 +308,6 @@ fn programmed_id(what: &str, id: u32) -> Outcome<u32> {
     }
 }
 
-fn weight(weight: i32) -> Outcome<u32> {
-    u32::try_from(weight)
-        .ok()
-        .filter(|&weight| weight > 0)
-        .ok_or_else(|| Refusal::invalid(format!("the weight {weight} is not greater than 0")))
-}
-
 /// An empty watch port is none.
 fn watch_port(port: &[u8]) -> Outcome<Option<u32>> {
     if port.is_empty() {
@@ -307,19 +315,4 @@ fn watch_port(port: &[u8]) -> Outcome<Option<u32>> {
     } else {
         port_from_wire(port).map(Some)
     }
-}
-
-fn check_size(group: &ProfileGroup, max_size: u32) -> Outcome {
-    let weights: u64 = group
-        .members
-        .iter()
-        .map(|member| u64::from(member.weight))
-        .sum();
-    if max_size > 0 && weights > u64::from(max_size) {
-        return Err(Refusal::new(
-            Code::ResourceExhausted,
-            format!("the weights sum up to {weights}, more than max_size {max_size}"),
-        ));
-    }
-    Ok(())
 }
