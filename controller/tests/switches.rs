@@ -449,19 +449,6 @@ impl Persistent {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_restart_the_entries_are_written_again_with_or_without_the_program() {
-    use sim::server::Left;
-    let wire = Wire::sim();
-    let controller = Persistent::start(&wire);
-    controller.offloaded(&wire).await;
-    for left in [Left::Pipeline, Left::Nothing] {
-        wire.device().restart(left);
-        controller.offloaded(&wire).await;
-    }
-    controller.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_that_drops_its_streams_is_found_again_each_time() {
     let wire = Wire::sim_that_fails(&["stream:every=2s"]);
     let controller = Persistent::start(&wire);
