@@ -6,9 +6,12 @@
 //! reads none otherwise.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
+
+use sim::Pipeline;
 
 use crate::scenario::{Case, Outcome, Subject, play};
 
@@ -24,6 +27,9 @@ fn case() -> impl Strategy<Value = Case> {
     (writes, packets).prop_map(|(writes, packets)| Case { writes, packets })
 }
 
+/// What a failure may cost until it is short.
+const SHRINKS: u32 = 20_000;
+
 /// How the histories of one program ended.
 #[derive(Debug, Default)]
 struct Tally {
@@ -36,12 +42,12 @@ struct Tally {
 }
 
 /// The histories of one program; an error is the least of those that show a difference.
-fn compare(subject: &Subject, cases: u32) -> Result<Tally, String> {
+fn compare(subject: &Subject, cases: u32, shrinks: u32) -> Result<Tally, String> {
     let tally = std::cell::RefCell::new(Tally::default());
     let mut runner = TestRunner::new(ProptestConfig {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 20_000,
+        max_shrink_iters: shrinks,
         rng_seed: match std::env::var("SIM_DIFFERENTIAL_SEED")
             .ok()
             .and_then(|s| s.parse().ok())
@@ -81,7 +87,7 @@ fn agree(path: &Path) {
     let json = std::fs::read(path).expect("the document is there");
     let name = path.file_stem().expect("a name").to_string_lossy();
     let subject = Subject::load(&name, &json).expect("the program loads");
-    match compare(&subject, cases()) {
+    match compare(&subject, cases(), SHRINKS) {
         Ok(tally) => {
             assert!(tally.agreed > tally.open, "{name}: {tally:?}");
             assert!(tally.left > 0, "{name}: {tally:?}");
@@ -161,6 +167,38 @@ fn bytes_as_a_fuzzer_writes_them_agree_too() {
     }
 }
 
+/// Gives `sim` another program than the reference: the least change must be found out.
+fn is_found_out(path: &Path, from: &str, to: &str) {
+    let json = std::fs::read(path).expect("the document is there");
+    let mut subject = Subject::load("changed", &json).expect("the program loads");
+    let document = subject.program.document.to_string();
+    let changed = document.replacen(from, to, 1);
+    assert_ne!(document, changed, "{from} is in the document");
+    let changed = Pipeline::load(changed.as_bytes()).expect("the changed program loads");
+    subject.pipeline = Arc::new(changed);
+    let difference = compare(&subject, 4_000, 0).expect_err(from);
+    assert!(difference.contains("expected"), "{difference}");
+}
+
+#[test]
+fn a_change_of_the_program_is_found_out() {
+    let changes = [
+        ("arithmetic", r#""op":"+""#, r#""op":"|""#),
+        ("arithmetic", r#""op":">>""#, r#""op":"<<""#),
+        ("checksums", r#""algo":"csum16""#, r#""algo":"crc16""#),
+        ("parser", r#""value":"0x09""#, r#""value":"0x08""#),
+        ("parser", r#""mask":"0xf0""#, r#""mask":"0xe0""#),
+        (
+            "tables",
+            r#""action_data":["0x2"]"#,
+            r#""action_data":["0x3"]"#,
+        ),
+    ];
+    for (program, from, to) in changes {
+        is_found_out(&here(program), from, to);
+    }
+}
+
 /// Tells of every program of a directory how its comparison ended; all must agree.
 #[test]
 fn any_program() {
@@ -178,7 +216,7 @@ fn any_program() {
         let json = std::fs::read(path).expect("it can be read");
         let compared = std::panic::catch_unwind(|| {
             let subject = Subject::load(&name, &json).map_err(|error| format!("LOAD {error}"))?;
-            compare(&subject, cases())
+            compare(&subject, cases(), SHRINKS)
         });
         match compared {
             Ok(Ok(tally)) => println!("AGREES {name} {tally:?}"),
