@@ -164,7 +164,7 @@ pub struct ControllerArgs {
 #[derive(Debug, Subcommand)]
 pub enum SimCommand {
     /// Run a switch.
-    Run(SimRunArgs),
+    Run(Box<SimRunArgs>),
     /// Run one STF test of a P4 program: packets in, packets out, table entries.
     Stf(SimStfArgs),
 }

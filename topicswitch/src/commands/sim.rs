@@ -18,7 +18,7 @@ use crate::status::{self, Parts};
 /// As the command.
 pub async fn run(command: SimCommand, config: Config, tasks: Tasks) -> anyhow::Result<()> {
     match command {
-        SimCommand::Run(args) => run_switch(args, config, tasks).await,
+        SimCommand::Run(args) => run_switch(*args, config, tasks).await,
         SimCommand::Stf(args) => super::stf::run(&args),
     }
 }
