@@ -66,6 +66,7 @@ bench: ## run the benchmarks (figures: docs/benchmarks.md)
 	$(CARGO) bench --locked --package mqttsn --package broker --package sim --package topicswitch \
 	    --bench codec --bench forward --bench matching --bench pipeline --bench up_latency
 	$(CARGO) bench --locked --package sim --bench peers
+	$(CARGO) bench --locked --package sim --bench p4runtime
 	$(CARGO) bench --locked --package topicswitch --bench broker
 
 p4: ## compile the P4 program (needs p4c; P4C names its BMv2 back end)
