@@ -11,7 +11,6 @@ from pathlib import Path
 
 import finsy as fy
 import steps
-from finsy.proto import stratum
 
 DEADLINE = 20
 LEARN = "learn_t"
@@ -42,18 +41,9 @@ class Steps:
         switch's P4Info."""
         self.do(self.open(*(Path(file) for file in pipeline)))
 
-    def connect_as(self, role, p4info, p4blob, *tables):
-        """In a role to which these tables belong and which may push the pipeline."""
-        schema = fy.P4Schema(Path(p4info))
-        config = stratum.P4RoleConfig(
-            exclusive_p4_ids=[schema.tables[table].id for table in tables],
-            can_push_pipeline=True,
-        )
-        self.do(self.open(Path(p4info), Path(p4blob), role_name=role, role_config=config))
-
-    async def open(self, p4info=None, p4blob=None, **role):
+    async def open(self, p4info=None, p4blob=None):
         self.packets, self.digests, self.changes = (asyncio.Queue() for _ in range(3))
-        options = fy.SwitchOptions(p4info=p4info, p4blob=p4blob, **role)
+        options = fy.SwitchOptions(p4info=p4info, p4blob=p4blob)
         self.switch = fy.Switch("switch", self.address, options)
         for event in [fy.SwitchEvent.BECOME_PRIMARY, fy.SwitchEvent.BECOME_BACKUP]:
             self.switch.ee.on(event, lambda _, name=event.value: self.changes.put_nowait(name))
@@ -73,9 +63,7 @@ class Steps:
         print(self.switch.p4runtime_version.major)
 
     def standing(self):
-        """Of its role."""
-        standing = "primary" if self.switch.is_primary else "backup"
-        print(*filter(None, [standing, self.switch.primary_id, self.switch.role_name]))
+        print("primary" if self.switch.is_primary else "backup", self.switch.primary_id)
 
     def change(self):
         print(self.do(self.changes.get()))

@@ -111,7 +111,7 @@ class Steps:
     def routes(self):
         for entry in sh.TableEntry("MyIngress.route").read():
             lpm = field(entry, "dst_addr").lpm
-            print(f"{number(lpm.value):08x}/{lpm.prefix_len}", number(entry.action["port"].value))
+            print(f"{lpm.value.hex()}/{lpm.prefix_len}", number(entry.action["port"].value))
 
     def acl(self, source, mask, protocol, low, high, priority):
         """Mirrors what matches."""
