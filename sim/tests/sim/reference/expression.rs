@@ -68,7 +68,10 @@ impl Scope<'_> {
 
     pub fn place(&self, value: &Value) -> Result<Place, Stop> {
         match value["type"].as_str() {
-            Some("field") => self.field(&text(&value["value"][0]), &value["value"][1]),
+            Some("field") => match self.owner(&value["value"][0])? {
+                Some(header) => self.field(&header, &value["value"][1]),
+                None => Ok(None),
+            },
             Some("stack_field") => match self.last(&text(&value["value"][0])) {
                 Some(header) => self.field(&header, &value["value"][1]),
                 None => Ok(None),
@@ -79,6 +82,14 @@ impl Scope<'_> {
                 Ok(self.header(&value["left"])?.map(|header| (header, at)))
             }
             _ => unsupported("not a place", value),
+        }
+    }
+
+    /// The header of a field: a name, or an expression that gives one.
+    fn owner(&self, value: &Value) -> Result<Option<String>, Stop> {
+        match value {
+            Value::String(name) => Ok(Some(name.clone())),
+            _ => self.header(value),
         }
     }
 
@@ -104,7 +115,10 @@ impl Scope<'_> {
         };
         Ok(match kind {
             "expression" => self.term(inner)?,
-            "field" => Term::Number(self.headers.get(&text(&inner[0]), &text(&inner[1]))),
+            "field" => match self.owner(&inner[0])? {
+                Some(header) => Term::Number(self.headers.get(&header, &text(&inner[1]))),
+                None => Term::Number(BigInt::default()),
+            },
             "hexstr" => Term::Number(hex(inner)),
             "bool" => Term::Bool(inner == true),
             "local" | "runtime_data" => {
