@@ -288,9 +288,7 @@ impl Handle {
     /// # Errors
     /// [`Stopped`].
     pub async fn status(&self) -> Result<Status, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Query::Status(answer)).await?;
-        answered.await.map_err(|_| Stopped)
+        self.ask(Query::Status).await
     }
 
     /// How a topic of the broker's intent stands, by name or index; None if it has no such topic
@@ -299,12 +297,20 @@ impl Handle {
     /// # Errors
     /// [`Stopped`].
     pub async fn explain(&self, topic: &str) -> Result<Option<TopicReport>, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Query::Explain(topic.to_owned(), answer)).await?;
-        answered.await.map_err(|_| Stopped)
+        self.ask(|answer| Query::Explain(topic.to_owned(), answer))
+            .await
     }
 
-    async fn ask(&self, query: Query) -> Result<(), Stopped> {
-        self.queries.send(query).await.map_err(|_| Stopped)
+    async fn ask<T>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Result<T, Stopped> {
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let asked = self.queries.send(query(answer)).await;
+            asked.map_err(|_| Stopped)?;
+            // A query whose switch is lost while it reads there is lost with it: the next answer
+            // says so.
+            if let Ok(answer) = answered.await {
+                return Ok(answer);
+            }
+        }
     }
 }

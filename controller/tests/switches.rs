@@ -471,6 +471,19 @@ async fn updates_refused_as_unavailable_are_written_again() {
     controller.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_the_entries_are_written_again_with_or_without_the_program() {
+    use sim::server::Left;
+    let wire = Wire::sim();
+    let controller = Persistent::start(&wire);
+    controller.offloaded(&wire).await;
+    for left in [Left::Pipeline, Left::Nothing] {
+        wire.device().restart(left);
+        controller.offloaded(&wire).await;
+    }
+    controller.stop().await;
+}
+
 #[tokio::test]
 async fn a_p4info_of_another_program_is_refused_by_what_it_lacks() {
     let mut other = pipeline();
