@@ -86,6 +86,18 @@ pub(crate) struct Draft {
     pub(crate) group_users: HashMap<(u32, u32), usize>,
     /// Replicas of all multicast groups.
     pub(crate) multicast_replicas: usize,
+    /// Snapshots that were replaced and that packets may still be using. Held here so that a
+    /// packet never frees what a write replaced, which may be thousands of entries.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+impl Draft {
+    /// Takes a snapshot that was replaced, and frees those that no packet uses any more.
+    pub(crate) fn retire(&mut self, replaced: Arc<Snapshot>) {
+        self.retired
+            .retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired.push(replaced);
+    }
 }
 
 /// A loaded pipeline.
@@ -146,6 +158,7 @@ impl Instance {
             member_users: HashMap::new(),
             group_users: HashMap::new(),
             multicast_replicas: 0,
+            retired: Vec::new(),
         };
         Instance {
             published: Arc::new(ArcSwap::from_pointee(next)),

@@ -1,4 +1,4 @@
-//! The packet path does not allocate once it is warm.
+//! The packet path neither allocates nor frees once it is warm.
 #![allow(missing_docs)]
 
 mod programs;
@@ -15,9 +15,10 @@ use sim::control::{
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static FREES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting what each thread asks for.
+/// The system's allocator, counting what each thread asks for and gives back.
 struct Counting;
 
 // SAFETY: every call is handed to the system's allocator unchanged; counting touches no memory
@@ -31,6 +32,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        FREES.with(|n| n.set(n.get() + 1));
         // SAFETY: `pointer` came from `System` with this layout.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -109,4 +111,35 @@ fn frames_pass_without_allocation_once_the_worker_is_warm() {
         100 * ops.len()
     );
     assert_eq!(leave, 102 * 19, "all of them passed");
+}
+
+#[test]
+fn a_packet_frees_nothing_of_what_a_write_replaced() {
+    let mut bench = run("traffic");
+    let table = bench.table("direct_table");
+    let entry = |bench: &programs::Bench, n: u8| {
+        let call = bench.call(table, "metered", &[&[0, n]]);
+        TableEntry::new(EntryKey::exact([&[n][..]]), TableAction::Direct(call))
+    };
+    let mut write = bench.control.write(Duration::ZERO);
+    for n in 0..8 {
+        write.insert(table, entry(&bench, n)).expect("entry");
+    }
+    write.commit();
+    let pass = |bench: &mut programs::Bench| {
+        let mut out = OutputFn(|_, _: &[u8], _: &[u8]| {});
+        let frame = [0, 1, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8];
+        bench.worker.process(bench.now, 3, &frame, &mut out);
+    };
+    pass(&mut bench);
+    for n in 0..8 {
+        // The worker is the last to have seen the entry before this.
+        let key = EntryKey::exact([&[n][..]]);
+        let mut write = bench.control.write(Duration::ZERO);
+        write.delete(table, &key).expect("there");
+        write.commit();
+        let before = FREES.with(Cell::get);
+        pass(&mut bench);
+        assert_eq!(FREES.with(Cell::get), before, "frees after write {n}");
+    }
 }

@@ -52,9 +52,9 @@ enum Undo {
 impl Drop for Write<'_> {
     fn drop(&mut self) {
         if self.changed {
-            self.instance
-                .published
-                .store(Arc::new(self.draft.next.clone()));
+            let next = Arc::new(self.draft.next.clone());
+            let replaced = self.instance.published.swap(next);
+            self.draft.retire(replaced);
         }
         for change in self.in_place.drain(..) {
             change.apply(&self.instance.state);
