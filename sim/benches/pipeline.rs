@@ -303,7 +303,7 @@ fn masks() -> Vec<(MatchValue, u32)> {
     (0..10_000u32)
         .map(|i| {
             let mask = (0xffff_f000u32).rotate_right(i % 20);
-            let value = (i / 20 << 12).rotate_right(i % 20) & mask;
+            let value = ((i / 20) << 12).rotate_right(i % 20) & mask;
             let [value, mask] = [value, mask].map(|word| word.to_be_bytes().to_vec());
             (MatchValue::Ternary { value, mask }, 1 + i)
         })
