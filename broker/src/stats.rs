@@ -37,7 +37,8 @@ pub struct Stats {
     pub dialogues_evicted: u64,
     /// Messages dropped because too much waited for all clients together.
     pub dropped_total_full: u64,
-    /// Messages dropped because a client's queue was full.
+    /// Messages dropped because a client's queue was full: those of QoS 0 in it before new ones of
+    /// QoS 1 and 2.
     pub dropped_queue_full: u64,
     /// Messages dropped because the client refused or could not be given a topic id.
     pub dropped_no_topic_id: u64,

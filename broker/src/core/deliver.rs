@@ -170,7 +170,10 @@ impl Broker {
             total: self.config.max_total_queued_octets,
         };
         match session.outbox.push(message, room) {
-            Ok(()) => return true,
+            Ok(gave_way) => {
+                self.stats.dropped_queue_full += gave_way as u64;
+                return true;
+            }
             Err(Full::Client) => self.stats.dropped_queue_full += 1,
             Err(Full::All) => self.stats.dropped_total_full += 1,
         }

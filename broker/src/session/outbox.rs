@@ -62,6 +62,8 @@ pub(crate) struct InFlight {
 pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
     held: Held,
+    /// How many of them are of QoS 0.
+    qos_0: usize,
     last_seq: u64,
     /// Messages were taken out from between others since [`Outbox::take_removed_inside`].
     removed_inside: bool,
@@ -117,26 +119,64 @@ impl Outbox {
         self.queue.len()
     }
 
-    /// Appends the message, or hands it back where there is no room.
-    pub(crate) fn push(&mut self, mut message: Queued, room: Room) -> Result<(), Full> {
-        let overhead = self.queue.len() * OVERHEAD;
-        let octets = self.held.octets() - overhead + message.payload.len();
-        if self.queue.len() >= room.messages || octets > room.octets {
-            return Err(Full::Client);
+    /// Appends the message; how many messages of QoS 0, the oldest ones, made room for it. What
+    /// was acknowledged to its publisher must not be lost for what nobody promised.
+    pub(crate) fn push(&mut self, mut message: Queued, room: Room) -> Result<usize, Full> {
+        let waiting = (self.queue.len(), self.held.octets());
+        let mut gave_way = 0;
+        if let Err(full) = self.fits(&message, waiting, room) {
+            if message.qos == Qos::Zero || self.qos_0 == 0 {
+                return Err(full);
+            }
+            let kept = self.queue.iter().filter(|queued| queued.qos != Qos::Zero);
+            let kept = kept.fold((0, 0), |(n, cost), queued| (n + 1, cost + queued.cost()));
+            self.fits(&message, kept, room)?;
+            while let Some(at) = self.queue.iter().position(|queued| queued.qos == Qos::Zero)
+                && self
+                    .fits(&message, (self.queue.len(), self.held.octets()), room)
+                    .is_err()
+            {
+                if let Some(left) = self.queue.remove(at) {
+                    self.has_left(&left);
+                }
+                self.removed_inside = true;
+                gave_way += 1;
+            }
         }
-        if self.held.total() + message.cost() > room.total {
-            return Err(Full::All);
-        }
-        self.held.add(message.cost());
         self.last_seq += 1;
         message.seq = self.last_seq;
+        self.enters(&message);
         self.queue.push_back(message);
+        Ok(gave_way)
+    }
+
+    /// Whether there is room for the message beside so many others of this cost.
+    fn fits(&self, message: &Queued, others: (usize, usize), room: Room) -> Result<(), Full> {
+        let (messages, cost) = others;
+        let octets = cost - messages * OVERHEAD + message.payload.len();
+        if messages >= room.messages || octets > room.octets {
+            return Err(Full::Client);
+        }
+        let of_other_clients = self.held.total() - self.held.octets();
+        if of_other_clients + cost + message.cost() > room.total {
+            return Err(Full::All);
+        }
         Ok(())
+    }
+
+    fn enters(&mut self, message: &Queued) {
+        self.held.add(message.cost());
+        self.qos_0 += usize::from(message.qos == Qos::Zero);
+    }
+
+    fn has_left(&mut self, message: &Queued) {
+        self.held.remove(message.cost());
+        self.qos_0 -= usize::from(message.qos == Qos::Zero);
     }
 
     /// Puts back a message that was stored, behind all others; limits were kept when it came.
     pub(crate) fn restore(&mut self, message: Queued) {
-        self.held.add(message.cost());
+        self.enters(&message);
         self.last_seq = self.last_seq.max(message.seq);
         self.queue.push_back(message);
     }
@@ -150,6 +190,9 @@ impl Outbox {
         msg_id: MsgId,
         alias: Option<Alias>,
     ) {
+        // The number is not given again, even if its message is gone: what is stored of the exchange
+        // would be taken for the next message's.
+        self.last_seq = self.last_seq.max(seq);
         let Some(front) = self.queue.front_mut().filter(|front| front.seq == seq) else {
             return;
         };
@@ -191,7 +234,7 @@ impl Outbox {
 
     /// Puts a message back to where it was taken.
     pub(crate) fn push_front(&mut self, message: Queued) {
-        self.held.add(message.cost());
+        self.enters(&message);
         self.queue.push_front(message);
     }
 
@@ -201,7 +244,7 @@ impl Outbox {
 
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let message = self.queue.pop_front()?;
-        self.held.remove(message.cost());
+        self.has_left(&message);
         Some(message)
     }
 
@@ -229,6 +272,8 @@ impl Outbox {
         self.queue.retain(|message| message.topic != topic);
         let left: usize = self.queue.iter().map(Queued::cost).sum();
         self.held.remove(self.held.octets() - left);
+        let left = self.queue.iter().filter(|queued| queued.qos == Qos::Zero);
+        self.qos_0 = left.count();
         let removed = before - self.queue.len();
         self.removed_inside |= removed > 0;
         removed

@@ -174,6 +174,35 @@ fn a_full_queue_drops_the_newest_and_says_so() {
 }
 
 #[test]
+fn in_a_full_queue_the_oldest_of_qos_0_give_way_to_qos_1() {
+    let mut world = World::new(Config {
+        max_queued_messages: 3,
+        ..Config::default()
+    });
+    world.connect(at(1), "p");
+    world.connect(at(2), "s");
+    let id = world.subscribe(at(2), name("t/1"), Qos::One);
+    assert_eq!(world.register(at(1), "t/1"), id);
+    let alias = Alias::normal(id);
+    use Qos::{One, Zero};
+    for (number, qos) in [(1, One), (2, Zero), (3, Zero), (4, One), (5, One)] {
+        world.send(at(1), &publish(alias, qos, number, &[number as u8]));
+    }
+    // The first is under way, the second made room for the fifth.
+    assert_eq!(world.broker.stats().dropped_queue_full, 1);
+    for (number, qos) in [(6, Zero), (7, One), (8, One)] {
+        world.send(at(1), &publish(alias, qos, number, &[number as u8]));
+    }
+    // The third made room for the seventh; the sixth and the eighth found none.
+    assert_eq!(world.broker.stats().dropped_queue_full, 4);
+    for data in [[1], [4], [5], [7]] {
+        let msg_id = world.expect_publish(at(2), alias, Qos::One, &data);
+        world.send(at(2), &puback(id, msg_id.0, ReturnCode::Accepted));
+    }
+    world.expect_nothing(at(2));
+}
+
+#[test]
 fn a_large_message_takes_the_long_length_and_arrives_whole() {
     let (mut world, id) = pair(Qos::Zero);
     let data = vec![7; 40_000];

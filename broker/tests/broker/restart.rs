@@ -138,8 +138,11 @@ fn topics(broker: &Broker) -> Vec<TopicInfo> {
     topics
 }
 
-/// Brings the broker to rest: everybody hears and answers all, and who was away comes back.
-fn come_to_rest(mut broker: Broker, mut clients: Clients, mut now: Instant) -> Clients {
+/// Brings the broker to rest: everybody hears and answers all, and who was away comes back. None
+/// if a message found a queue full meanwhile, a will say: whether the first of a queue is still in it
+/// or under way may differ in a broker that came back, and with it who is the one too many.
+fn come_to_rest(mut broker: Broker, mut clients: Clients, mut now: Instant) -> Option<Clients> {
+    let dropped = broker.stats().dropped_queue_full;
     let nowhere = &mut Stored::new();
     for _ in 0..3 {
         clients.talk(&mut broker, now, nowhere);
@@ -153,7 +156,7 @@ fn come_to_rest(mut broker: Broker, mut clients: Clients, mut now: Instant) -> C
     now += ms(10_001);
     broker.handle_timeout(now);
     clients.talk(&mut broker, now, nowhere);
-    clients
+    (broker.stats().dropped_queue_full == dropped).then_some(clients)
 }
 
 fn run(history: &[Op]) {
@@ -203,9 +206,19 @@ fn run(history: &[Op]) {
                 }
                 assert_eq!(before, after);
                 assert_eq!(topics(&broker), topics(&twin));
+                // Who takes over from a client that is awake sets off its will.
+                let states = |broker: &Broker| {
+                    let states = broker.sessions().into_iter().map(|session| session.state);
+                    states.collect::<Vec<_>>()
+                };
+                let as_awake = states(&broker) == states(&twin);
                 let went_on = come_to_rest(broker, clients.clone(), now);
                 let came_back = come_to_rest(twin, clients.clone(), now);
-                assert_eq!(went_on.heard(), came_back.heard());
+                if let (Some(went_on), Some(came_back)) = (went_on, came_back)
+                    && as_awake
+                {
+                    assert_eq!(went_on.heard(), came_back.heard());
+                }
                 broker = restore(&stored, now).unwrap();
             }
         }
@@ -217,6 +230,24 @@ fn run(history: &[Op]) {
     assert_eq!(left.len(), 2, "the predefined topics: {left:?}");
     let again = restore(&stored, now).unwrap();
     assert_eq!(again.sessions(), []);
+}
+
+/// After a restart with nothing queued, a message must not get the number of one that is gone but whose
+/// exchange is still stored: after the next restart it would be taken for sent.
+#[test]
+fn what_is_queued_between_two_restarts_is_not_taken_for_what_was_sent_before() {
+    run(&[
+        Op::Connect(3, false, false),
+        Op::Subscribe(3, 3, 1),
+        Op::Publish(3, 3, 1, false),
+        Op::Crash,
+        Op::Answer(3),
+        Op::Sleep(3),
+        Op::Connect(1, false, false),
+        Op::Crash,
+        Op::Publish(1, 3, 1, false),
+        Op::Crash,
+    ]);
 }
 
 proptest! {

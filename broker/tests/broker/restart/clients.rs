@@ -90,11 +90,19 @@ impl Clients {
     }
 
     /// What each client has received; a QoS 2 message more than once is a failure.
-    pub fn heard(&self) -> Vec<&[Vec<u8>]> {
+    pub fn heard(&self) -> Vec<Vec<&[u8]>> {
         for client in &self.list {
             assert_eq!(client.heard_twice, Vec::<Vec<u8>>::new(), "exactly once");
         }
-        self.list.iter().map(|client| &*client.heard).collect()
+        let heard = self.list.iter().map(|client| {
+            // Wills have publishers of their own, and their order with others is free.
+            let is_will = |data: &&[u8]| data.starts_with(b"will");
+            let all = || client.heard.iter().map(Vec::as_slice);
+            let mut wills: Vec<&[u8]> = all().filter(is_will).collect();
+            wills.sort_unstable();
+            all().filter(|data| !is_will(data)).chain(wills).collect()
+        });
+        heard.collect()
     }
 
     /// Takes what the broker says to their inboxes.
@@ -408,7 +416,8 @@ impl Client {
     fn note(&mut self, data: &[u8], retain: bool, once: bool) {
         if !self.heard.iter().any(|heard| heard == data) {
             self.heard.push(data.to_vec());
-        } else if once && !retain {
+        } else if once && !retain && !data.starts_with(b"will") {
+            // A will is published each time that its client is lost.
             self.heard_twice.push(data.to_vec());
         }
     }
