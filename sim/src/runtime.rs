@@ -57,6 +57,10 @@ pub struct RuntimeConfig {
     /// read or written whole; but a program that reads a register, computes and writes it back may
     /// lose a step when two workers do so at once, where BMv2 locks the register for the action.
     pub workers: usize,
+    /// How long a worker without frames looks again and again before it sleeps. A frame that comes
+    /// meanwhile does not wait for a thread to be woken, at the price of a core. None: about what
+    /// being woken costs, or not at all where there is one CPU.
+    pub spin: Option<Duration>,
 }
 
 impl Default for RuntimeConfig {
@@ -67,6 +71,7 @@ impl Default for RuntimeConfig {
             cpu_port: DEFAULT_CPU_PORT,
             batch: 64,
             workers: 1,
+            spin: None,
         }
     }
 }
@@ -140,7 +145,13 @@ impl Runtime {
         groups[workers - 1].push((config.cpu_port, Box::new(cpu)));
         let pump = |(ports, outlets)| {
             let worker = switch.worker();
-            Pump::new(worker, Arc::clone(&switch), config.batch, ports, outlets)
+            Pump::new(
+                worker,
+                Arc::clone(&switch),
+                (config.batch, config.spin),
+                ports,
+                outlets,
+            )
         };
         Ok(Runtime {
             device,

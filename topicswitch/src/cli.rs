@@ -223,6 +223,10 @@ pub struct SimRunArgs {
     /// Threads that move packets; the ports are dealt out to them in turn.
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroUsize>,
+    /// How long a worker looks again and again for the next frame before it sleeps, in
+    /// microseconds: less latency, at the price of a core.
+    #[arg(long, value_name = "N")]
+    pub spin_us: Option<u64>,
     /// Have the resources of another target: unlimited, bmv2 or tofino.
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<sim::server::Profile>,

@@ -65,9 +65,14 @@ impl Bed {
     }
 }
 
+/// Set for a switch that is to spin.
+const SPINS: &str = "SIM_SPINS";
+
 /// Who is measured.
 pub(crate) enum Peer {
     Sim,
+    /// That never sleeps while frames come, as testpmd never does.
+    SpinningSim,
     Bmv2(PathBuf),
     Testpmd(PathBuf),
 }
@@ -76,6 +81,7 @@ impl Peer {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Peer::Sim => "sim",
+            Peer::SpinningSim => "spinning sim",
             Peer::Bmv2(_) => "bmv2",
             Peer::Testpmd(_) => "testpmd",
         }
@@ -84,7 +90,7 @@ impl Peer {
     /// Its device id, if it is programmed.
     pub(crate) fn device(&self) -> Option<u64> {
         match self {
-            Peer::Sim => Some(1),
+            Peer::Sim | Peer::SpinningSim => Some(1),
             Peer::Bmv2(_) => Some(0),
             Peer::Testpmd(_) => None,
         }
@@ -94,7 +100,10 @@ impl Peer {
         let mut command = Command::new("taskset");
         command.args(["-c", SWITCH_CPU]);
         match self {
-            Peer::Sim => {
+            Peer::Sim | Peer::SpinningSim => {
+                if matches!(self, Peer::SpinningSim) {
+                    command.env(SPINS, "1");
+                }
                 let own = std::env::current_exe().expect("this program has a path");
                 command
                     .arg(own)
@@ -198,6 +207,7 @@ pub(crate) fn start(
 ) -> sim::runtime::RunningRuntime {
     let config = RuntimeConfig {
         workers,
+        spin: std::env::var_os(SPINS).map(|_| std::time::Duration::from_millis(100)),
         ..RuntimeConfig::default()
     };
     let runtime = Runtime::new(config, ports).expect("distinct ports");

@@ -44,7 +44,7 @@ fn main() {
         return;
     };
     let peer = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let mut peers = vec![Peer::Sim];
+    let mut peers = vec![Peer::Sim, Peer::SpinningSim];
     peers.extend(peer("PEER_SIMPLE_SWITCH").map(Peer::Bmv2));
     peers.extend(peer("PEER_TESTPMD").map(Peer::Testpmd));
     let turns = std::env::var("PEER_TURNS")
@@ -57,7 +57,7 @@ fn main() {
         for peer in &peers {
             let turn = turn(&bed, peer);
             println!(
-                "{:<10} {:>8.0} /s (window {}), {:.2} us CPU each; 1 k/s: p50 {:.0} us, p99 {:.0} us",
+                "{:<13} {:>8.0} /s (window {}), {:.2} us CPU each; 1 k/s: p50 {:.0} us, p99 {:.0} us",
                 turn.peer,
                 turn.rate.per_second,
                 turn.rate.window,
@@ -125,7 +125,7 @@ fn summary(all: &[Turn]) {
     println!(
         "\n| | lossless maximum | CPU each | p50 at 1 k/s | p99 at 1 k/s |\n|---|---|---|---|---|"
     );
-    for peer in ["sim", "bmv2", "testpmd"] {
+    for peer in ["sim", "spinning sim", "bmv2", "testpmd"] {
         if !all.iter().any(|turn| turn.peer == peer) {
             continue;
         }
@@ -136,7 +136,7 @@ fn summary(all: &[Turn]) {
             of(peer, &|t| t.latency.p50_us),
             of(peer, &|t| t.latency.p99_us),
         );
-        if peer != "sim" {
+        if !matches!(peer, "sim" | "spinning sim") {
             println!(
                 "| sim : {peer} | {:.2} x | {:.2} x | {:.2} x | {:.2} x |",
                 of("sim", &|t| t.rate.per_second) / of(peer, &|t| t.rate.per_second),

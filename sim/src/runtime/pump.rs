@@ -23,6 +23,8 @@ pub(super) struct Pump {
     worker: Worker,
     switch: Arc<Switch>,
     budget: usize,
+    /// How long to look again without frames before sleeping.
+    spin: Duration,
     places: Vec<Place>,
     outlets: Outlets,
 }
@@ -50,7 +52,7 @@ impl Pump {
     pub(super) fn new(
         worker: Worker,
         switch: Arc<Switch>,
-        budget: usize,
+        (budget, spin): (usize, Option<Duration>),
         ports: Vec<NumberedPort>,
         outlets: Outlets,
     ) -> Self {
@@ -66,6 +68,11 @@ impl Pump {
             worker,
             switch,
             budget: budget.max(1),
+            spin: spin.unwrap_or_else(|| {
+                // With one CPU, whoever would send something cannot while this thread looks for it.
+                let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+                if alone { Duration::ZERO } else { SPIN }
+            }),
             places: ports.into_iter().map(place).collect(),
             outlets,
         }
@@ -116,9 +123,6 @@ impl Pump {
             waiting.add(place.port.wake_fd());
         }
         waiting.add(stop.wake_fd());
-        // With one CPU, whoever would send something cannot while this thread looks for it.
-        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
-        let spin = if alone { Duration::ZERO } else { SPIN };
         let mut last_frame = start.elapsed();
         let mut round = 0_u32;
         while !stop.is_stopped() {
@@ -128,7 +132,7 @@ impl Pump {
             if moved > 0 {
                 last_frame = now;
             }
-            let timeout = if moved > 0 || now.saturating_sub(last_frame) < spin {
+            let timeout = if moved > 0 || now.saturating_sub(last_frame) < self.spin {
                 if !round.is_multiple_of(LOOK) {
                     std::hint::spin_loop();
                     continue;

@@ -28,6 +28,7 @@ async fn run_switch(args: SimRunArgs, config: Config, tasks: Tasks) -> anyhow::R
     sim.device_id = args.device_id.unwrap_or(sim.device_id);
     sim.cpu_port = args.cpu_port.unwrap_or(sim.cpu_port);
     sim.workers = args.workers.unwrap_or(sim.workers);
+    sim.spin_us = args.spin_us.or(sim.spin_us);
     sim.profile = args.profile.unwrap_or(sim.profile);
     sim.compat = args.compat.unwrap_or(sim.compat);
     sim.updates_per_second = args.updates_per_second.or(sim.updates_per_second);
@@ -127,6 +128,7 @@ pub fn runtime_config(sim: &SimConfig) -> RuntimeConfig {
         },
         cpu_port: sim.cpu_port,
         workers: sim.workers.get(),
+        spin: sim.spin_us.map(std::time::Duration::from_micros),
         device: DeviceConfig {
             device_id: sim.device_id,
             compat: sim.compat,

@@ -22,6 +22,9 @@ pub struct SimConfig {
     pub tls: SimTlsConfig,
     /// Threads that move packets; the ports are dealt out to them in turn. Default 1.
     pub workers: std::num::NonZeroUsize,
+    /// How long a worker looks again and again for the next frame before it sleeps, in microseconds.
+    /// Default: about what being woken costs, or not at all where there is one CPU.
+    pub spin_us: Option<u64>,
     /// Ports, each `NUMBER=af-packet:INTERFACE`, `NUMBER=udp:ADDRESS:PORT[,…]` or
     /// `NUMBER=pcap:IN,OUT[,pace]`. Default none.
     pub ports: Vec<String>,
@@ -45,6 +48,7 @@ impl Default for SimConfig {
             p4runtime: SocketAddr::from(([127, 0, 0, 1], 9559)),
             tls: SimTlsConfig::default(),
             workers: std::num::NonZeroUsize::MIN,
+            spin_us: None,
             ports: Vec::new(),
             profile: Profile::default(),
             compat: Compat::default(),
