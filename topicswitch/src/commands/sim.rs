@@ -53,10 +53,11 @@ async fn run_switch(args: SimRunArgs, config: Config, tasks: Tasks) -> anyhow::R
         tracing::warn!(%fault, "this switch fails on purpose");
     }
     runtime.device.faults = args.faults.clone();
-    let switch = SwitchNode::start(runtime, open_ports(&ports)?)?;
-    if let Some(program) = program {
-        switch.load(program, sim.device_id).await?;
-    }
+    let opened = open_ports(&ports)?;
+    let switch = match program {
+        Some(program) => SwitchNode::start_with(program, runtime, opened).await?,
+        None => SwitchNode::start(runtime, opened)?,
+    };
     let at = switch
         .serve(args.p4runtime.unwrap_or(sim.p4runtime), tls, &tasks)
         .await?;

@@ -32,6 +32,24 @@ impl SwitchNode {
         })
     }
 
+    /// Starts a switch that has its program before the first frame: a capture would otherwise have been
+    /// read by then.
+    ///
+    /// # Errors
+    /// As [`SwitchNode::start`], and what the switch says against the program.
+    pub async fn start_with(
+        program: Program,
+        config: RuntimeConfig,
+        ports: Vec<(u32, Box<dyn Port>)>,
+    ) -> anyhow::Result<Self> {
+        let device_id = config.device.device_id;
+        let runtime = Runtime::new(config, ports)?;
+        load(connect_in_memory(runtime.service()), program, device_id).await?;
+        Ok(SwitchNode {
+            running: Arc::new(runtime.start()?),
+        })
+    }
+
     /// The P4Runtime service.
     pub fn service(&self) -> P4RuntimeService {
         self.running.service()
@@ -68,35 +86,32 @@ impl SwitchNode {
         Ok(local)
     }
 
-    /// Loads a program as a controller would, for a switch that is to have one from the start.
-    ///
-    /// # Errors
-    /// What the switch says against it.
-    pub async fn load(&self, program: Program, device_id: u64) -> anyhow::Result<()> {
-        let mut client = p4runtime::client::Client::new(self.channel(), device_id);
-        // The lowest election id there is: any controller that comes is primary.
-        let stream = client
-            .open_stream(1, None)
-            .await
-            .context("cannot load the program")?;
-        client
-            .set_forwarding_pipeline_config(
-                Action::VerifyAndCommit,
-                program.p4info.message().clone(),
-                program.json,
-                0,
-            )
-            .await
-            .context("the program was refused")?;
-        drop(stream);
-        Ok(())
-    }
-
     /// What the switch says of itself.
     pub fn status(&self) -> impl Fn() -> std::future::Ready<Value> + Send + Sync + 'static {
         let running = self.running.clone();
         move || std::future::ready(describe(&running))
     }
+}
+
+/// Sets the program of a switch.
+async fn load(channel: Channel, program: Program, device_id: u64) -> anyhow::Result<()> {
+    let mut client = p4runtime::client::Client::new(channel, device_id);
+    // The lowest election id there is: any controller that comes is primary.
+    let stream = client
+        .open_stream(1, None)
+        .await
+        .context("cannot load the program")?;
+    client
+        .set_forwarding_pipeline_config(
+            Action::VerifyAndCommit,
+            program.p4info.message().clone(),
+            program.json,
+            0,
+        )
+        .await
+        .context("the program was refused")?;
+    drop(stream);
+    Ok(())
 }
 
 fn describe(running: &RunningRuntime) -> Value {
