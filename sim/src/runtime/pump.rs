@@ -78,12 +78,12 @@ impl Pump {
         }
     }
 
-    /// Moves frames until none waits; gives their number.
+    /// Moves frames until none waits, all of them at this time; gives their number.
     pub(super) fn drain(&mut self, now: Duration) -> usize {
         let mut frames = 0;
         loop {
             let places = 0..self.places.len();
-            let turn: usize = places.map(|place| self.turn(place, now)).sum();
+            let turn: usize = places.map(|place| self.turn(place, &|| now)).sum();
             frames += turn;
             if turn == 0 {
                 return frames;
@@ -92,7 +92,11 @@ impl Pump {
     }
 
     /// Moves one batch from one place; gives the number of frames.
-    fn turn(&mut self, place: usize, now: Duration) -> usize {
+    ///
+    /// Each frame's time is read when the frame is taken, so that it is never before the frame came,
+    /// however long the thread was kept from running within the batch. A program that compares it with
+    /// a deadline relies on that.
+    fn turn(&mut self, place: usize, clock: &impl Fn() -> Duration) -> usize {
         let Pump {
             worker, outlets, ..
         } = self;
@@ -102,7 +106,7 @@ impl Pump {
         let number = place.number;
         let mut frames = 0;
         let result = place.port.receive(self.budget, &mut |frame| {
-            worker.process(now, number, frame, outlets);
+            worker.process(clock(), number, frame, outlets);
             frames += 1;
         });
         outlets.flush();
@@ -127,7 +131,7 @@ impl Pump {
         let mut round = 0_u32;
         while !stop.is_stopped() {
             let now = start.elapsed();
-            let moved = self.round(now, &mut waiting);
+            let moved = self.round(&|| start.elapsed(), &mut waiting);
             round = round.wrapping_add(1);
             if moved > 0 {
                 last_frame = now;
@@ -147,13 +151,13 @@ impl Pump {
     }
 
     /// Gives each place that may have frames its turn; gives the number of frames.
-    fn round(&mut self, now: Duration, waiting: &mut PollSet) -> usize {
+    fn round(&mut self, clock: &impl Fn() -> Duration, waiting: &mut PollSet) -> usize {
         let mut moved = 0;
         for index in 0..self.places.len() {
             if self.places[index].credit == 0 {
                 continue;
             }
-            let frames = self.turn(index, now);
+            let frames = self.turn(index, clock);
             moved += frames;
             let place = &mut self.places[index];
             place.credit = match frames {

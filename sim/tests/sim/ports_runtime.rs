@@ -1,12 +1,20 @@
 //! Ports and a running switch together, with threads and real sockets.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::p4runtime_fixture::{Fixture, config, p4info};
+use crate::programs::json;
 use p4runtime::p4info::EntryBuilder;
 use p4runtime::v1::{TableEntry, Update};
-use sim::ports::{DropReason, Host, MacAddr, Port, UdpPort, UdpSpec, mem_pair};
+use sim::Pipeline;
+use sim::ports::{
+    DropReason, Host, MacAddr, MemPort, Port, PortCounters, PortSender, PortSpec, UdpPort, UdpSpec,
+    mem_pair,
+};
 use sim::runtime::{Runtime, RuntimeConfig, RuntimeError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -162,4 +170,65 @@ fn with_several_workers_what_each_port_receives_keeps_its_order() {
     }
     assert_eq!(next, [0, FRAMES, FRAMES, FRAMES, FRAMES]);
     running.shutdown();
+}
+
+/// A port that is kept from running within its batch: each frame is shown a while after the one
+/// before it.
+struct Halting(MemPort);
+
+impl Port for Halting {
+    fn spec(&self) -> PortSpec {
+        self.0.spec()
+    }
+
+    fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.0.wake_fd()
+    }
+
+    fn receive(&mut self, budget: usize, each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        self.0.receive(budget, &mut |frame| {
+            each(frame);
+            let shown = Instant::now();
+            while shown.elapsed() < Duration::from_micros(2) {
+                std::hint::spin_loop();
+            }
+        })
+    }
+
+    fn sender(&self) -> Box<dyn PortSender> {
+        self.0.sender()
+    }
+
+    fn counters(&self) -> Arc<PortCounters> {
+        self.0.counters()
+    }
+}
+
+#[test]
+fn a_frames_time_is_not_before_it_was_taken() {
+    const FRAMES: usize = 50;
+    let (port, sender) = mem_pair("sender", FRAMES);
+    let (out, receiver) = mem_pair("receiver", FRAMES);
+    // All of them wait when the switch begins: they are one batch.
+    for _ in 0..FRAMES {
+        // The program's command to forward: to port 1.
+        sender.send(&[0; 4]).expect("room");
+    }
+    let ports: Vec<(u32, Box<dyn Port>)> = vec![(1, Box::new(out)), (3, Box::new(Halting(port)))];
+    let runtime = Runtime::new(RuntimeConfig::default(), ports).expect("distinct ports");
+    let pipeline = Pipeline::load(&json("traffic")).expect("the program loads");
+    runtime.switch().load(Arc::new(pipeline));
+    let running = runtime.start().expect("threads");
+    let mut times = Vec::new();
+    for _ in 0..FRAMES {
+        let frame = receiver
+            .recv_deadline(Instant::now() + PATIENCE)
+            .expect("arrived");
+        // The program writes ingress_global_timestamp there.
+        let mut time = [0; 8];
+        time[2..].copy_from_slice(&frame[8..14]);
+        times.push(u64::from_be_bytes(time));
+    }
+    running.shutdown();
+    assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
 }
