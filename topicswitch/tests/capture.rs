@@ -71,7 +71,7 @@ fn every_frame_of_a_capture_meets_the_program_that_was_named() {
     while length() < whole as u64 {
         assert!(Instant::now() < end, "{} of {whole} octets", length());
         assert_eq!(process.0.try_wait().unwrap(), None, "it ended");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::yield_now();
     }
     let pid = Pid::from_raw(process.0.id().try_into().unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
