@@ -96,11 +96,17 @@ fn messages_reach_subscribers_without_the_broker_and_with_a_dead_controller_thro
         loop {
             let before = network.seen_by_broker();
             publish(&network, "lab/temperature", 10);
-            assert_eq!(
-                received(&network, &mut subscriber, 20),
-                twice_each("lab/temperature", 10)
-            );
+            let mut came = received(&network, &mut subscriber, 20);
             let seen = network.seen_by_broker() - before;
+            if 0 < seen && seen < 20 {
+                // The subscriber moved to the data plane within these: see docs/data-plane.md, Order.
+                came.sort();
+            }
+            assert_eq!(
+                came,
+                twice_each("lab/temperature", 10),
+                "{seen} by the broker"
+            );
             if seen == 0 {
                 break;
             }
