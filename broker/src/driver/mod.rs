@@ -4,8 +4,6 @@
 //! the controller) locks it, lets it decide, and then sends what it said, outside the lock and without
 //! handing it to another thread (see `lanes`).
 
-#[allow(unsafe_code)]
-mod batch;
 mod handle;
 mod ingress;
 mod io;
@@ -41,9 +39,6 @@ use crate::transmit::Source;
 use shared::Shared;
 use ways::Way;
 use worker::Threads;
-
-/// The longest UDP payload.
-const MAX_DATAGRAM: usize = 65_535;
 
 /// Why the driver gave up.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +233,7 @@ impl<S: DatagramSocket> Outbound for SocketOutbound<S> {
 
 /// Takes what the socket brings, until that fails for good.
 async fn receive(shared: &Shared, socket: &impl DatagramSocket) -> Result<(), DriverError> {
-    let mut buffer = vec![0; MAX_DATAGRAM];
+    let mut buffer = vec![0; mmsg::MAX_DATAGRAM];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) => {

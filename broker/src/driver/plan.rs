@@ -4,16 +4,26 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::batch::Message;
-
-/// Datagrams in one message: what Linux took from the beginning (`UDP_MAX_SEGMENTS`).
-const MAX_SEGMENTS: usize = 64;
+use mmsg::MAX_SEGMENTS;
 
 /// Octets of one message: an IP packet's length less an IPv6 and a UDP header.
 const MAX_OCTETS: usize = 65_535 - 40 - 8;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
+
+/// What one destination gets by one message of sendmmsg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Where to.
+    pub(super) to: SocketAddr,
+    /// Which of the parts make it up; at most 1024 of them.
+    pub(super) parts: Range<usize>,
+    /// Length of all datagrams in it but the last, which may be shorter; 0 for one datagram.
+    pub(super) segment: u16,
+    /// Number of datagrams.
+    pub(super) datagrams: usize,
+}
 
 /// How the datagrams of a lane are sent. Kept for its memory.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use mmsg::Sending;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::batch::{Message, Sending};
 use super::io::IoCounters;
-use super::plan::{Plan, plain};
+use super::plan::{Message, Plan, plain};
 use super::sockets::Outlets;
 use crate::transmit::{Entry, Transmits, Via};
 
@@ -181,7 +181,15 @@ impl Out<'_> {
         parts: &[Range<usize>],
     ) -> Option<(&'m Message, io::Error)> {
         while let [first, rest @ ..] = *messages {
-            let sent = self.sending.send(self.socket, self.buffer, messages, parts);
+            let buffer = self.buffer;
+            let batch = messages.iter().map(|message| mmsg::Message {
+                to: Some(message.to),
+                parts: parts[message.parts.clone()]
+                    .iter()
+                    .map(|part| &buffer[part.clone()]),
+                segment: message.segment,
+            });
+            let sent = self.sending.send(self.socket, batch);
             self.counters.send_calls.add(1);
             let error = match sent {
                 Ok(count) => {
@@ -244,15 +252,32 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::os::fd::AsRawFd;
 
     use mqttsn::Packet;
 
-    use super::super::batch::refuse_segmentation;
     use super::super::io::IoConfig;
     use super::super::sockets::UdpSockets;
     use super::*;
     use crate::config::AdvertiseConfig;
     use crate::transmit::Peer;
+
+    /// Makes the kernel refuse runs of datagrams at this socket: it segments only what has checksums.
+    #[allow(unsafe_code)]
+    fn refuse_segmentation(socket: BorrowedFd<'_>) {
+        let on: libc::c_int = 1;
+        // SAFETY: the option is an int, which lives until the call returns.
+        let done = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_NO_CHECK,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(done, 0);
+    }
 
     #[test]
     fn where_the_system_takes_no_runs_the_datagrams_leave_one_by_one_and_none_is_lost() {

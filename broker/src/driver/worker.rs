@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mmsg::Receiving;
 use tokio::sync::mpsc;
 
 use super::DriverError;
-use super::batch::Receiving;
 use super::io::IoConfig;
 use super::shared::Shared;
 use super::sockets::wake;
@@ -63,7 +63,6 @@ impl Threads {
             stop: Arc::clone(&self.stop),
             spin: config.spin(),
             receiving: Receiving::new(config.batch),
-            lost: 0,
         };
         let name = format!("broker {}", self.sockets.len());
         self.sockets.push(Arc::clone(socket));
@@ -153,8 +152,6 @@ struct Worker {
     stop: Arc<AtomicBool>,
     spin: Duration,
     receiving: Receiving,
-    /// The socket's count of lost datagrams, as far as it is in the counters.
-    lost: u32,
 }
 
 impl Worker {
@@ -205,11 +202,9 @@ impl Worker {
         let counters = &self.shared.ways.counters;
         counters.receive_calls.add(1);
         counters.received.add(self.receiving.count() as u64);
-        let lost = self.receiving.lost();
-        if lost != self.lost {
-            let more = lost.wrapping_sub(self.lost);
-            counters.lost_by_system.add(more.into());
-            self.lost = lost;
+        match self.receiving.take_lost() {
+            0 => {}
+            lost => counters.lost_by_system.add(lost.into()),
         }
     }
 }

@@ -30,6 +30,7 @@ mod counters;
 pub mod frame;
 mod host;
 mod mem;
+mod outgoing;
 mod pcap;
 mod spec;
 pub(crate) mod sys;

@@ -10,14 +10,19 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use mmsg::Receiving;
+use nix::sys::socket::{setsockopt, sockopt};
+
 use super::frame::{self, Addresses, HEADERS_LEN, MacAddr, NotADatagram, UdpChecksum};
-use super::sys::{self, Incoming, Outgoing};
+use super::outgoing::Outgoing;
 use super::{
     DropReason, MAX_FRAME, OpenPortError, Port, PortCounters, PortSender, PortSpec, UdpSpec,
 };
 
 /// Room for bursts in the socket's queues; the system may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// Datagrams, or runs of them, received with one system call.
+const BATCH: usize = 64;
 
 /// The port of a bound UDP socket.
 #[derive(Debug)]
@@ -27,9 +32,7 @@ pub struct UdpPort {
     /// Destination of received frames.
     local: SocketAddrV4,
     gateway_mac: MacAddr,
-    incoming: Incoming,
-    /// The socket's count of lost datagrams as last counted.
-    lost: u32,
+    receiving: Receiving,
     counters: Arc<PortCounters>,
 }
 
@@ -51,7 +54,8 @@ impl UdpPort {
         let _ = options.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = options.set_send_buffer_size(SOCKET_BUFFER);
         // Kernels without them receive and lose datagrams one by one, and do not tell.
-        let _ = sys::ask_for_runs_and_losses(socket.as_fd());
+        let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
+        let _ = setsockopt(&socket, sockopt::RxqOvfl, &1);
         let bound = match socket.local_addr().map_err(failed)? {
             SocketAddr::V4(bound) => bound,
             // Bound to an IPv4 address above.
@@ -68,8 +72,7 @@ impl UdpPort {
             gateway_mac: spec
                 .gateway_mac
                 .unwrap_or_else(|| UdpSpec::default_gateway_mac(number)),
-            incoming: Incoming::default(),
-            lost: 0,
+            receiving: Receiving::new(BATCH),
             counters: Arc::default(),
         })
     }
@@ -97,7 +100,11 @@ impl Port for UdpPort {
     fn receive(&mut self, budget: usize, each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         let mut shown = 0;
         while shown < budget {
-            if let Some((peer, frame)) = self.incoming.next(HEADERS_LEN) {
+            if let Some((peer, frame)) = self.receiving.next_mut(HEADERS_LEN) {
+                let SocketAddr::V4(peer) = peer else {
+                    // Bound to an IPv4 address: no other can send to it.
+                    continue;
+                };
                 let addresses = Addresses {
                     src_mac: self.gateway_mac,
                     dst_mac: self.spec.mac,
@@ -110,15 +117,13 @@ impl Port for UdpPort {
                 shown += 1;
                 continue;
             }
-            match self.incoming.receive(self.socket.as_fd()) {
-                Ok(()) => {
-                    let lost = self.incoming.lost();
-                    let new = lost.wrapping_sub(std::mem::replace(&mut self.lost, lost));
-                    if new > 0 {
-                        self.counters
-                            .rx_dropped_many(DropReason::QueueFull, new.into());
-                    }
-                }
+            match self.receiving.receive(self.socket.as_fd(), false) {
+                Ok(()) => match self.receiving.take_lost() {
+                    0 => {}
+                    lost => self
+                        .counters
+                        .rx_dropped_many(DropReason::QueueFull, lost.into()),
+                },
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => break,
                     ErrorKind::Interrupted => {}

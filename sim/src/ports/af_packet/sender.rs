@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::super::sys::Outgoing;
+use super::super::outgoing::Outgoing;
 use super::super::{DropReason, MAX_FRAME, PortCounters, PortSender};
 
 /// One worker's way out through an interface. The kernel lets several send through one socket.

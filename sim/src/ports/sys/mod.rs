@@ -1,20 +1,14 @@
 //! The system calls that no safe wrapper offers: packet sockets and their receive ring
-//! (packet(7)), many datagrams a call (recvmmsg(2), sendmmsg(2)) with UDP's segmentation offload
-//! (udp(7)), and a poll(2) whose descriptors are kept between calls.
+//! (packet(7)), and a poll(2) whose descriptors are kept between calls.
 //!
 //! This is the crate's one module with unsafe code. Crates with safe wrappers do not fit: those of
-//! `nix` know neither the ring nor its options, allocate for each batch, and send one set of
-//! control messages with every datagram of it.
+//! `nix` know neither the ring nor its options.
 #![allow(unsafe_code)]
 
-mod incoming;
-mod outgoing;
 mod packet;
 mod poll;
 mod ring;
 
-pub(super) use incoming::{Incoming, ask_for_runs_and_losses};
-pub(super) use outgoing::Outgoing;
 pub(super) use packet::{
     VNET_HEADER_LEN, VlanTag, bind, dropped, interface_index, interface_is_up, interface_mtu,
     receive, set_packet_option, set_promiscuous, socket,
