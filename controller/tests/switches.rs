@@ -130,18 +130,11 @@ impl Running {
 
     /// Waits until the status is so.
     async fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
-        let until = tokio::time::Instant::now() + PATIENCE;
-        loop {
+        eventually(what, async || {
             let status = self.handle.status().await.unwrap();
-            if is(&status) {
-                return status;
-            }
-            assert!(
-                tokio::time::Instant::now() < until,
-                "not {what}: {status:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            if is(&status) { Ok(status) } else { Err(status) }
+        })
+        .await
     }
 
     async fn stop(self) {
@@ -300,14 +293,7 @@ async fn the_whole_way(wire: Wire) {
     assert!(!status.broker_linked);
     backup.stop().await;
     running.stop().await;
-    let mut whole = intent();
-    let all = Delta {
-        base: Revision(1),
-        revision: Revision(2),
-        changes: vec![topic(5), publication()],
-    };
-    whole.apply(&all).unwrap();
-    let mut running = start(&wire, 11, whole).await;
+    let mut running = start(&wire, 11, whole()).await;
     running.installed().await;
     let report = running.handle.explain("a/b").await.unwrap().unwrap();
     assert_eq!(report.state, TopicState::Offloaded);
@@ -339,6 +325,25 @@ async fn the_whole_way_on_sim() {
 async fn the_whole_way_on_bmv2() {
     if let Some(wire) = Wire::bmv2().await {
         the_whole_way(wire).await;
+    }
+}
+
+/// Asks again and again until the answer is good.
+async fn eventually<T, E: std::fmt::Debug>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        again.tick().await;
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(other) => assert!(
+                tokio::time::Instant::now() < until,
+                "not {what}: {other:#?}"
+            ),
+        }
     }
 }
 
@@ -422,24 +427,20 @@ impl Persistent {
     /// Waits until the topic is on the switch. Everybody says something now and then meanwhile, as
     /// clients and brokers do: what a switch has lost is learned again.
     async fn offloaded(&self, wire: &Wire) {
-        let until = tokio::time::Instant::now() + PATIENCE;
-        loop {
+        eventually("offloaded", async || {
             let status = self.handle.status().await.unwrap();
             if status.topics_offloaded == 1 && topics_on(wire) == 1 {
-                return;
+                return Ok(());
             }
-            assert!(
-                tokio::time::Instant::now() < until,
-                "not offloaded: {status:#?}"
-            );
             for (client, port) in [(PUBLISHER, PUBLISHER_PORT), (SUBSCRIBER, SUBSCRIBER_PORT)] {
                 let call = frame((client.0, BROKER.0), client.1, BROKER.1, &PINGREQ);
                 wire.send(port, &call).await;
             }
             let answer = frame((BROKER.0, PUBLISHER.0), BROKER.1, PUBLISHER.1, &[2, 0x17]);
             wire.send(BROKER_PORT, &answer).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            Err(status)
+        })
+        .await;
     }
 
     async fn stop(self) {
@@ -454,11 +455,11 @@ async fn a_switch_that_drops_its_streams_is_found_again_each_time() {
     let controller = Persistent::start(&wire);
     controller.offloaded(&wire).await;
     let streams = wire.device().stats().streams;
-    let until = tokio::time::Instant::now() + PATIENCE;
-    while wire.device().stats().streams < streams + 2 {
-        assert!(tokio::time::Instant::now() < until, "never found again");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually("found again twice", async || {
+        let now = wire.device().stats().streams;
+        if now >= streams + 2 { Ok(()) } else { Err(now) }
+    })
+    .await;
     controller.offloaded(&wire).await;
     controller.stop().await;
 }

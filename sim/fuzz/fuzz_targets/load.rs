@@ -14,22 +14,12 @@ use serde_json::Value;
 
 #[path = "../../tests/sim/damage/mod.rs"]
 mod damage;
+mod programs;
 
 static PROGRAMS: LazyLock<Vec<Value>> = LazyLock::new(|| {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/programs");
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .expect("the programs are there")
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .collect();
-    paths.sort();
     let read = |path| std::fs::read(path).expect("it can be read");
     let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).expect("it is JSON");
-    paths.into_iter().map(read).map(parse).collect()
+    programs::paths().into_iter().map(read).map(parse).collect()
 });
 
 fuzz_target!(|data: &[u8]| {

@@ -9,6 +9,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+mod programs;
 #[path = "../../tests/sim/reference/mod.rs"]
 mod reference;
 #[path = "../../tests/sim/scenario/mod.rs"]
@@ -17,16 +18,7 @@ mod scenario;
 use scenario::{Case, Subject, play};
 
 fn subjects() -> Vec<Subject> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/programs");
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .expect("the programs are there")
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .collect();
+    let mut paths = programs::paths();
     paths.push(
         concat!(
             env!("CARGO_MANIFEST_DIR"),
