@@ -23,6 +23,7 @@ use crate::server::notes::Notes;
 use crate::server::pace::Pace;
 use crate::server::pipeline::Loaded;
 use crate::server::read::Reader;
+use crate::server::roles::Access;
 use crate::server::stream::{ControllerStream, StreamSender};
 use crate::server::write::{Batch, Target};
 use crate::server::{API_VERSION, Compat};
@@ -137,6 +138,33 @@ struct Running {
     control: Control,
     notes: Notes,
     digests: Arc<Digests>,
+}
+
+impl Running {
+    /// What a batch writes to.
+    fn target(&mut self, compat: Compat) -> Target<'_> {
+        Target {
+            loaded: &self.loaded,
+            control: &self.control,
+            notes: &mut self.notes,
+            digests: &self.digests,
+            compat,
+        }
+    }
+
+    /// What reads it at this time, within this access.
+    fn reader(&self, now: Duration, compat: Compat, access: Access) -> Reader<'_> {
+        Reader {
+            loaded: &self.loaded,
+            control: &self.control,
+            notes: &self.notes,
+            digests: &self.digests,
+            compat,
+            access,
+            now,
+            found: Vec::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -261,13 +289,7 @@ impl Device {
         }
         let mut forwarding = self.forwarding.write();
         let running = forwarding.current_mut().ok_or_else(no_pipeline)?;
-        let target = Target {
-            loaded: &running.loaded,
-            control: &running.control,
-            notes: &mut running.notes,
-            digests: &running.digests,
-            compat: self.config.compat,
-        };
+        let target = running.target(self.config.compat);
         let access = sessions.arbitration.access(&request.role);
         let admit = || self.admit(now);
         let outcomes = Batch::new(target, access, now).run(&request.updates, atomicity, admit)?;
@@ -306,16 +328,7 @@ impl Device {
         };
         let forwarding = self.forwarding.read();
         let running = ready(forwarding.current())?;
-        let mut reader = Reader {
-            loaded: &running.loaded,
-            control: &running.control,
-            notes: &running.notes,
-            digests: &running.digests,
-            compat: self.config.compat,
-            access,
-            now,
-            found: Vec::new(),
-        };
+        let mut reader = running.reader(now, self.config.compat, access);
         let outcomes: Vec<Outcome> = request
             .entities
             .iter()

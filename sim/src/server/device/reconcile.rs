@@ -12,9 +12,8 @@ use p4runtime::v1::write_request::Atomicity;
 use super::{Device, Running};
 use crate::server::Compat;
 use crate::server::errors::{Outcome, Refusal};
-use crate::server::read::Reader;
 use crate::server::roles::Access;
-use crate::server::write::{Batch, Target};
+use crate::server::write::Batch;
 
 impl Device {
     /// Writes the state of `from` into `to`.
@@ -24,13 +23,7 @@ impl Device {
     pub(super) fn keep_state(&self, now: Duration, from: &Running, to: &mut Running) -> Outcome {
         for request in everything(self.config.compat) {
             let updates = self.state(now, from, &request)?;
-            let target = Target {
-                loaded: &to.loaded,
-                control: &to.control,
-                notes: &mut to.notes,
-                digests: &to.digests,
-                compat: self.config.compat,
-            };
+            let target = to.target(self.config.compat);
             let outcomes = Batch::new(target, Access::default(), now).run(
                 &updates,
                 Atomicity::ContinueOnError,
@@ -53,16 +46,7 @@ impl Device {
         from: &Running,
         request: &v1::Entity,
     ) -> Outcome<Vec<v1::Update>> {
-        let mut reader = Reader {
-            loaded: &from.loaded,
-            control: &from.control,
-            notes: &from.notes,
-            digests: &from.digests,
-            compat: self.config.compat,
-            access: Access::default(),
-            now,
-            found: Vec::new(),
-        };
+        let mut reader = from.reader(now, self.config.compat, Access::default());
         reader.request(request)?;
         let updates = reader.found.into_iter().filter_map(|entity| {
             let kind = update_type(from, entity.entity.as_ref()?)?;
