@@ -14,7 +14,9 @@
 //! | temporaries | intermediate results | never |
 //! | constants | constants of the program | never |
 
+mod encode;
 mod finish;
+mod fuse;
 mod inst;
 mod layout;
 pub(crate) mod sum;

@@ -1,6 +1,7 @@
 //! What is derived from a lowered program, once it is complete.
 
-use super::inst::{Inst, PHV_WORDS, Switch, encode};
+use super::encode::encode;
+use super::inst::{Inst, PHV_WORDS, Switch};
 use super::layout::Layout;
 use super::sum::Sum;
 use super::{Loc, Op, Pc, Program, Table};
