@@ -195,37 +195,22 @@ pub(super) fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<In
             bits: 64 - n as u8,
             to,
         },
-        [Op::LtU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && dead(d, 2) => {
-            Inst::JumpIfLess {
-                a: at(a),
-                b: at(b),
-                to,
-            }
-        }
-        [Op::LtU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && dead(d, 2) => {
-            Inst::JumpUnlessLess {
-                a: at(a),
-                b: at(b),
-                to,
-            }
-        }
-        // `a <= b` is not `b < a`.
-        [Op::LeU { d, a, b }, Op::JumpUnlessZero { c, to }, ..] if c == d && dead(d, 2) => {
-            Inst::JumpUnlessLess {
-                a: at(b),
-                b: at(a),
-                to,
-            }
-        }
-        [Op::LeU { d, a, b }, Op::JumpIfZero { c, to }, ..] if c == d && dead(d, 2) => {
-            Inst::JumpIfLess {
-                a: at(b),
-                b: at(a),
-                to,
+        // `a <= b` is not `b < a`: the operands the other way round, and the other jump.
+        [
+            compare @ (Op::LtU { d, a, b } | Op::LeU { d, a: b, b: a }),
+            jump @ (Op::JumpUnlessZero { c, to } | Op::JumpIfZero { c, to }),
+            ..,
+        ] if c == d && dead(d, 2) => {
+            let less = matches!(compare, Op::LtU { .. });
+            let when = matches!(jump, Op::JumpUnlessZero { .. });
+            let (a, b) = (at(a), at(b));
+            match less == when {
+                true => Inst::JumpIfLess { a, b, to },
+                false => Inst::JumpUnlessLess { a, b, to },
             }
         }
         [
-            Op::Eq { d: c, a, b },
+            compare @ (Op::Eq { d: c, a, b } | Op::Ne { d: c, a, b }),
             Op::Select {
                 d,
                 c: x,
@@ -233,29 +218,19 @@ pub(super) fn fuse(code: &[Op], temporaries: &std::ops::Range<Loc>) -> Option<In
                 b: no,
             },
             ..,
-        ] if x == c && yes != c && no != c && dead(c, 2) => Inst::SelectIfEqual {
-            d: at(d),
-            a: at(a),
-            b: at(b),
-            x: at(yes),
-            y: at(no),
-        },
-        [
-            Op::Ne { d: c, a, b },
-            Op::Select {
-                d,
-                c: x,
-                a: yes,
-                b: no,
-            },
-            ..,
-        ] if x == c && yes != c && no != c && dead(c, 2) => Inst::SelectIfEqual {
-            d: at(d),
-            a: at(a),
-            b: at(b),
-            x: at(no),
-            y: at(yes),
-        },
+        ] if x == c && yes != c && no != c && dead(c, 2) => {
+            let (yes, no) = match compare {
+                Op::Eq { .. } => (yes, no),
+                _ => (no, yes),
+            };
+            Inst::SelectIfEqual {
+                d: at(d),
+                a: at(a),
+                b: at(b),
+                x: at(yes),
+                y: at(no),
+            }
+        }
         [
             Op::JumpIfZero { c, to },
             Op::JumpIfZero { c: c2, to: to2 },
