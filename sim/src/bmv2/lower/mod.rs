@@ -1,18 +1,21 @@
 //! From the document to the program.
 
 mod actions;
+mod branch;
 mod control;
 mod emit;
 mod expr;
 mod externs;
 mod header_refs;
 mod headers;
+mod operators;
 mod parser;
 mod places;
 mod read;
 mod tables;
 mod trace;
 mod unions;
+mod value;
 
 use std::collections::HashMap;
 
