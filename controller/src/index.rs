@@ -99,7 +99,8 @@ impl Index {
             }
             Change::Topic(index, _) => {
                 if let Some(topic) = intent.topics.get(index) {
-                    for session in topic.served_q0.union(&topic.served_q1) {
+                    let ordinary = topic.served_q0.union(&topic.served_q1);
+                    for session in ordinary.chain(topic.shared.keys()) {
                         put(&mut self.topics_of, add, *session, *index);
                     }
                 }

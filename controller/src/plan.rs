@@ -507,6 +507,10 @@ impl View<'_> {
             let what = format!("a PUBLISH of QoS 1 would be acknowledged {who}");
             return Err(Refusal::Unsupported(what));
         }
+        if !topic.shared.is_empty() {
+            let what = "a share group in the data plane".to_owned();
+            return Err(Refusal::Unsupported(what));
+        }
         // Even without copies: a PUBLISH with Retain is copied to the broker.
         self.learning.broker_port().ok_or(Refusal::Unreachable)
     }

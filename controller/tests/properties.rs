@@ -78,6 +78,7 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
                 copy_q0: shape.copy_q0,
                 copy_q1: !shape.ack_q1,
                 ack_q1: shape.ack_q1,
+                shared: BTreeMap::new(),
                 aliases: sessions(&shape.aliased)
                     .into_iter()
                     .map(|session| (session, normal(100 + session.0 as u16)))

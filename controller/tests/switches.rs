@@ -167,6 +167,7 @@ fn topic(generation: u32) -> Change {
         copy_q0: true,
         copy_q1: false,
         ack_q1: true,
+        shared: BTreeMap::new(),
         aliases: BTreeMap::from([(
             SessionId(2),
             Alias {

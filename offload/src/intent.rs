@@ -81,6 +81,16 @@ impl fmt::Display for Alias {
     }
 }
 
+/// One member of a share group that the data plane may choose for a PUBLISH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareMember {
+    /// Names the served sets of a PUBLISH for which this member is chosen: those of the topic, and the
+    /// member. A tagged copy carries it, and so says who was chosen.
+    pub generation: Generation,
+    /// The data plane serves the member at QoS 1 too. Where it does not, `copy_q1` of the topic is set.
+    pub serve_q1: bool,
+}
+
 /// What the data plane shall do with a PUBLISH to one topic.
 ///
 /// The broker alone decides who is served where. A controller installs exactly this, under exactly
@@ -89,7 +99,8 @@ impl fmt::Display for Alias {
 pub struct Topic {
     /// The topic name, for people and for policies.
     pub name: String,
-    /// Names the pair of served sets below; changes whenever one of them does.
+    /// Names the pair of served sets below; changes whenever one of them does. With share members each
+    /// PUBLISH carries the generation of the member chosen for it instead.
     pub generation: Generation,
     /// What most sessions call the topic; copies carry it unless `aliases` says otherwise.
     pub home_alias: Alias,
@@ -103,7 +114,11 @@ pub struct Topic {
     pub copy_q1: bool,
     /// The data plane acknowledges a PUBLISH of QoS 1. Never together with `copy_q1`.
     pub ack_q1: bool,
-    /// Served sessions that know the topic by another alias than the home alias.
+    /// Members of the topic's one share group (`$share/…`), of which the data plane chooses exactly one
+    /// for each PUBLISH, the same one for all of a publisher's as long as it stays. Empty where there is
+    /// no such group or the broker serves it. None of them is in `served_q0` or `served_q1`.
+    pub shared: BTreeMap<SessionId, ShareMember>,
+    /// Served sessions that know the topic by another alias than the home alias, share members included.
     pub aliases: BTreeMap<SessionId, Alias>,
 }
 

@@ -22,7 +22,7 @@ pub mod wire;
 
 pub use intent::{
     Alias, AliasType, ApplyError, Change, Delta, Generation, Intent, Publication, PublicationKey,
-    Revision, SessionId, Topic, TopicIndex,
+    Revision, SessionId, ShareMember, Topic, TopicIndex,
 };
 pub use link::{BrokerEnd, ControllerEnd, link};
 pub use status::{Activity, FromBroker, FromController, MAX_LEASE, Refusal, RefusedItem};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use offload::{
     Activity, Alias, AliasType, Change, Delta, FromBroker, FromController, Generation, Intent,
-    Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, Topic, TopicIndex,
-    wire,
+    Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, ShareMember, Topic,
+    TopicIndex, wire,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::channel;
@@ -34,6 +34,14 @@ fn intent() -> Intent {
         copy_q0: false,
         copy_q1: true,
         ack_q1: false,
+        shared: [(
+            SessionId(1),
+            ShareMember {
+                generation: Generation(10),
+                serve_q1: true,
+            },
+        )]
+        .into(),
         aliases: [(SessionId(2), short)].into(),
     };
     Intent::from_changes(

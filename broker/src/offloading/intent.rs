@@ -155,6 +155,7 @@ impl Offloading {
             copy_q0: false,
             copy_q1: false,
             ack_q1: false,
+            shared: BTreeMap::new(),
             aliases: BTreeMap::new(),
         };
         for (&id, subscriber) in &topic.subscribers {

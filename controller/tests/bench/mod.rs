@@ -90,6 +90,7 @@ pub fn topic(generation: u32, served: &[u8]) -> Topic {
         copy_q0: false,
         copy_q1: false,
         ack_q1: true,
+        shared: BTreeMap::new(),
         aliases: BTreeMap::new(),
     }
 }

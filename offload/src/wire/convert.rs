@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::proto;
 use crate::{
     Activity, Alias, AliasType, Change, Delta, FromBroker, FromController, Generation, Intent,
-    MAX_LEASE, Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, Topic,
-    TopicIndex,
+    MAX_LEASE, Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, ShareMember,
+    Topic, TopicIndex,
 };
 
 /// A message of the other side that cannot be read.
@@ -136,6 +136,15 @@ impl From<Topic> for proto::Topic {
             copy_q0: topic.copy_q0,
             copy_q1: topic.copy_q1,
             ack_q1: topic.ack_q1,
+            shared: topic
+                .shared
+                .into_iter()
+                .map(|(session, member)| proto::ShareMember {
+                    session: session.0,
+                    generation: member.generation.0,
+                    serve_q1: member.serve_q1,
+                })
+                .collect(),
             aliases: topic
                 .aliases
                 .into_iter()
@@ -160,6 +169,17 @@ impl TryFrom<proto::Topic> for Topic {
             copy_q0: wire.copy_q0,
             copy_q1: wire.copy_q1,
             ack_q1: wire.ack_q1,
+            shared: wire
+                .shared
+                .into_iter()
+                .map(|member| {
+                    let how = ShareMember {
+                        generation: Generation(member.generation),
+                        serve_q1: member.serve_q1,
+                    };
+                    (SessionId(member.session), how)
+                })
+                .collect(),
             aliases: wire
                 .aliases
                 .into_iter()
