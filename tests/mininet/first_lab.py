@@ -106,10 +106,10 @@ def main():
         processes.append(switch.process)
         processes.append(start(broker, [
             args.topicswitch, "broker", "--listen", f"{BROKER}:1884",
-            "--offload", "10.9.0.1:9560", "--status", "127.0.0.1:9561"]))
+            "--offload", "10.9.0.1:9560", "--contract-insecure", "--status", "127.0.0.1:9561"]))
         processes.append(start(switch, [
             args.topicswitch, "controller", "--switch", "127.0.0.1:9559", "--device-id", "0",
-            "--broker", "10.9.0.1:9560", "--ports", ",".join(map(str, ports))]))
+            "--broker", "10.9.0.1:9560", "--contract-insecure", "--ports", ",".join(map(str, ports))]))
 
         def granted():
             status = broker_status(broker, args.topicswitch)

@@ -126,11 +126,11 @@ impl Network {
         };
         let switch = Process::start(switch, Some(&host));
         let broker_process = command(&format!(
-            "broker --listen {BROKER} --offload {CONTRACT} --status {BROKER_STATUS}"
+            "broker --listen {BROKER} --offload {CONTRACT} --contract-insecure --status {BROKER_STATUS}"
         ));
         let broker_process = Process::start(broker_process, Some(&broker));
         let controller = command(&format!(
-            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --ports 1,2,3"
+            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --contract-insecure --ports 1,2,3"
         ));
         let controller = Process::start(controller, Some(&host));
         let runtime = tokio::runtime::Builder::new_multi_thread()

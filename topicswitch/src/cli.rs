@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::LogFormat;
+use crate::config::{ContractTlsConfig, LogFormat};
 
 /// MQTT-SN publish/subscribe, taken off the broker's CPU and put into the switch.
 #[derive(Debug, Parser)]
@@ -95,6 +95,9 @@ pub struct BrokerArgs {
     /// only behind one.
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1)]
     pub offload: Option<Option<SocketAddr>>,
+    /// How broker and controller prove who they are.
+    #[command(flatten)]
+    pub contract_tls: ContractTlsArgs,
     /// Also take clients over DTLS there: those with a key of the key file, and, with a certificate,
     /// those that want one.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -119,6 +122,38 @@ pub struct BrokerArgs {
     pub store: Option<PathBuf>,
 }
 
+/// TLS between broker and controller.
+#[derive(Debug, Default, Args)]
+pub struct ContractTlsArgs {
+    /// Speak TLS between broker and controller: the authorities (PEM) one of which must have signed the
+    /// other side's certificate. Both sides show one.
+    #[arg(long, value_name = "FILE")]
+    pub contract_ca: Option<PathBuf>,
+    /// This side's certificate there (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub contract_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub contract_key: Option<PathBuf>,
+    /// Allow plain text between broker and controller on different hosts.
+    #[arg(long)]
+    pub contract_insecure: bool,
+}
+
+impl ContractTlsArgs {
+    /// The configuration with what the flags say.
+    #[must_use]
+    pub fn over(self, config: ContractTlsConfig) -> ContractTlsConfig {
+        ContractTlsConfig {
+            ca: self.contract_ca.or(config.ca),
+            cert: self.contract_cert.or(config.cert),
+            key: self.contract_key.or(config.key),
+            server_name: config.server_name,
+            insecure: self.contract_insecure || config.insecure,
+        }
+    }
+}
+
 /// `controller`
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
@@ -135,8 +170,11 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// The broker's contract address (see `broker --offload`).
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub broker: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT")]
+    pub broker: Option<String>,
+    /// How broker and controller prove who they are.
+    #[command(flatten)]
+    pub contract_tls: ContractTlsArgs,
     /// P4Runtime device id (BMv2: 0 unless started with another).
     #[arg(long, value_name = "N")]
     pub device_id: Option<u64>,

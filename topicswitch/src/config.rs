@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod contract;
 mod dtls;
 mod sim;
 
+pub use self::contract::{ContractTlsConfig, ContractTlsError, ContractTlsFiles};
 pub use self::dtls::{DtlsConfig, DtlsConfigError};
 pub use self::sim::{SimConfig, SimTlsConfig};
 
@@ -30,6 +32,9 @@ pub struct Config {
     /// Where broker and controller meet: the broker serves gRPC there, the controller connects.
     /// Default 127.0.0.1:9560.
     pub contract: SocketAddr,
+    /// How broker and controller prove who they are where they meet. Default: not at all, which is
+    /// for one host.
+    pub contract_tls: ContractTlsConfig,
     /// Where the process answers `topicswitch status`. Default: `up` at 127.0.0.1:9561, the others
     /// nowhere.
     pub status: Option<SocketAddr>,
@@ -56,6 +61,7 @@ impl Default for Config {
             file: None,
             listen: vec![local(1884)],
             contract: local(9560),
+            contract_tls: ContractTlsConfig::default(),
             status: None,
             log: LogConfig::default(),
             io: broker::driver::IoConfig::default(),
@@ -137,6 +143,14 @@ pub enum ConfigError {
         /// The reason.
         source: broker::driver::IoConfigError,
     },
+    /// A value that TLS between broker and controller cannot have.
+    #[error("{}: {source}", path.display())]
+    ContractTls {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: ContractTlsError,
+    },
     /// A value that DTLS refuses.
     #[error("{}: {source}", path.display())]
     Dtls {
@@ -206,6 +220,13 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
+        config
+            .contract_tls
+            .check()
+            .map_err(|source| ConfigError::ContractTls {
+                path: path.to_owned(),
+                source,
+            })?;
         config.dtls.check().map_err(|source| ConfigError::Dtls {
             path: path.to_owned(),
             source,
@@ -341,6 +362,7 @@ mod tests {
         let file: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
         for path in [
             "",
+            "contract_tls",
             "log",
             "io",
             "dtls",

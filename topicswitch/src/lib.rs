@@ -15,6 +15,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod contract;
 pub mod demo;
 pub mod load;
 pub mod node;

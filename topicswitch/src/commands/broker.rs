@@ -2,6 +2,7 @@
 
 use crate::cli::BrokerArgs;
 use crate::config::Config;
+use crate::contract::Certificates;
 use crate::node::{BrokerNode, DtlsNode, Hangup, Tasks, reload_on_hangup};
 use crate::status::{self, Parts};
 
@@ -31,21 +32,33 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
         .offload
         .map(|address| address.unwrap_or(config.contract));
     broker.offload.enabled |= contract.is_some();
-    let offload = broker.offload.enabled;
+    let contract = match broker.offload.enabled {
+        true => Some(contract.unwrap_or(config.contract)),
+        false => None,
+    };
+    let certificates = match contract {
+        Some(contract) => {
+            let tls = args.contract_tls.over(config.contract_tls);
+            let files = tls.files_for(&contract.to_string())?;
+            files.map(Certificates::load).transpose()?
+        }
+        None => None,
+    };
 
     let (node, local) = BrokerNode::listen(broker, &store, &listen, &io, &tasks)?;
     let local = local.iter().map(ToString::to_string).collect::<Vec<_>>();
     let local = local.join(" and ");
     let dtls = DtlsNode::start(&dtls, &node, &tasks).await?;
-    if offload {
+    if let Some(contract) = contract {
+        let tls = certificates.is_some();
         let at = node
-            .serve_contract(contract.unwrap_or(config.contract), &tasks)
+            .serve_contract(contract, certificates.clone(), &tasks)
             .await?;
-        tracing::info!(listen = local, contract = %at, "broker ready; a controller may connect");
+        tracing::info!(listen = local, contract = %at, tls, "broker ready; a controller may connect");
     } else {
         tracing::info!(listen = local, "broker ready");
     }
-    reload_on_hangup(hangup, file, &node, &tasks);
+    reload_on_hangup(hangup, file, &node, certificates, &tasks);
     if let Some(address) = args.status.or(config.status) {
         let parts = broker_part(Parts::default(), &node);
         let parts = dtls_part(parts, dtls.as_ref());

@@ -1,20 +1,13 @@
 //! `topicswitch controller`
 
-use std::time::Duration;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use controller::{Handle, Policy};
-use tonic::transport::Endpoint;
 
 use crate::cli::ControllerArgs;
 use crate::config::Config;
+use crate::contract::RemoteBroker;
 use crate::node::{self, Program, Tasks};
 use crate::status::{self, Parts};
-
-/// How long a controller waits for the broker's host to answer before it tries again.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A broker that does not answer pings for so long is gone.
-const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Runs a controller until shutdown.
 ///
@@ -45,19 +38,15 @@ pub async fn run(args: ControllerArgs, config: Config, tasks: Tasks) -> anyhow::
         controller.p4info.as_deref(),
         controller.device_config.as_deref(),
     )?;
-    let broker = args.broker.unwrap_or(config.contract);
-    let endpoint = Endpoint::new(format!("http://{broker}"))
-        .with_context(|| format!("broker {broker}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE);
-    tracing::info!(switch = controller.switch, %broker, "controller starts");
+    let broker = args.broker.unwrap_or_else(|| config.contract.to_string());
+    let tls = args.contract_tls.over(config.contract_tls);
+    let remote = RemoteBroker::new(&broker, &tls)?;
+    tracing::info!(switch = controller.switch, broker, "controller starts");
     let handle = node::run_controller(
         controller,
         program,
         node::Switch::Configured,
-        node::Broker::Remote(Box::new(endpoint)),
+        node::Broker::Remote(Box::new(remote)),
         &tasks,
     )?;
     if let Some(address) = args.status.or(config.status) {

@@ -39,7 +39,7 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     let broker = BrokerNode::start(broker_config, &store, socket, &tasks)?;
     let dtls = DtlsNode::start(&config.dtls, &broker, &tasks).await?;
 
-    node::reload_on_hangup(hangup, file, &broker, &tasks);
+    node::reload_on_hangup(hangup, file, &broker, None, &tasks);
 
     let mut controller = config.controller;
     controller.device_id = config.sim.device_id;

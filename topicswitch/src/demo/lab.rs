@@ -39,7 +39,7 @@ impl Lab {
         Ok(Lab {
             clients: embedded.clients(),
             p4runtime: embedded.switch().serve(any.into(), None, &tasks).await?,
-            contract: broker.serve_contract(any.into(), &tasks).await?,
+            contract: broker.serve_contract(any.into(), None, &tasks).await?,
             broker,
             _switch: embedded,
             tasks,

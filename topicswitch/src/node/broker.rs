@@ -9,13 +9,11 @@ use broker::driver::{DatagramSocket, Driver, Handle, IoConfig, UdpSockets};
 use broker::store::Store;
 use broker::{Broker, Config, Policy, Restore};
 use offload::BrokerEnd;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
 
 use super::Tasks;
 use crate::config::StoreConfig;
+use crate::contract::{Certificates, ContractServer};
 
 /// How often the broker is asked while something waits for the network.
 const POLL: Duration = Duration::from_millis(5);
@@ -121,22 +119,16 @@ impl BrokerNode {
     pub async fn serve_contract(
         &self,
         address: SocketAddr,
+        certificates: Option<Certificates>,
         tasks: &Tasks,
     ) -> anyhow::Result<SocketAddr> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot serve the contract at {address}"))?;
-        let local = listener.local_addr()?;
-        let links = self.links.clone();
-        let shutdown: CancellationToken = tasks.shutdown();
+        let server = ContractServer::bind(address, certificates).await?;
+        let local = server.local_addr();
+        let (links, shutdown) = (self.links.clone(), tasks.shutdown());
         tasks.spawn("contract", async move {
-            // Links last as long as their controllers; at shutdown they are cut, not waited for.
-            let server = tonic::transport::Server::builder()
-                .add_service(offload::wire::service(links))
-                .serve_with_incoming(TcpListenerStream::new(listener));
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
-                served = server => Ok(served?),
+                served = server.serve(links) => served,
             }
         });
         Ok(local)

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use controller::{Config, Controller, Handle, LinkError, PipelineConfig};
 use offload::{BrokerEnd, ControllerEnd};
 use tokio::sync::mpsc;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::{Program, Tasks};
+use crate::contract::RemoteBroker;
 
 /// How the controller reaches its switch.
 pub enum Switch {
@@ -22,7 +23,7 @@ pub enum Broker {
     /// In this process.
     Local(mpsc::Sender<BrokerEnd>),
     /// Over gRPC.
-    Remote(Box<Endpoint>),
+    Remote(Box<RemoteBroker>),
 }
 
 impl Broker {
@@ -36,10 +37,7 @@ impl Broker {
                     .map_err(|_| "the broker has stopped")?;
                 Ok(controller)
             }
-            Broker::Remote(endpoint) => {
-                let channel = endpoint.connect().await?;
-                Ok(offload::wire::connect(channel).await?)
-            }
+            Broker::Remote(broker) => broker.link().await,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{BrokerNode, Tasks};
 use crate::config::Config;
+use crate::contract::Certificates;
 
 /// Reads a broker's configuration again.
 struct Reloader {
@@ -33,11 +34,13 @@ impl Hangup {
     }
 }
 
-/// Reloads at each SIGHUP until shutdown. `config` is as its file said it, without flags.
+/// Reloads at each SIGHUP until shutdown. `config` is as its file said it, without flags; what the
+/// contract is served with is read again too.
 pub fn reload_on_hangup(
     Hangup(mut hangup): Hangup,
     config: Config,
     node: &BrokerNode,
+    certificates: Option<Certificates>,
     tasks: &Tasks,
 ) {
     let shutdown = tasks.shutdown();
@@ -51,6 +54,12 @@ pub fn reload_on_hangup(
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = hangup.recv() => {}
+            }
+            if let Some(certificates) = &certificates {
+                match certificates.reload() {
+                    Ok(()) => tracing::info!("the contract's certificates were read again"),
+                    Err(error) => tracing::error!("the contract's certificates stay: {error}"),
+                }
             }
             match reloader.reload().await {
                 Ok(stay) if stay.is_empty() => tracing::info!("the configuration was read again"),
