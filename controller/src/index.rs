@@ -105,6 +105,15 @@ impl Index {
                     }
                 }
             }
+            Change::Serve(index, step) => {
+                if let Some(topic) = intent.topics.get(index) {
+                    for (session, _) in &step.members {
+                        if topic.member(*session).is_some() {
+                            put(&mut self.topics_of, add, *session, *index);
+                        }
+                    }
+                }
+            }
             Change::Publication(key, _) => {
                 if let Some(publication) = intent.publications.get(key) {
                     put(&mut self.publications_at, add, key.address.ip(), *key);

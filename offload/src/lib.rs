@@ -21,8 +21,8 @@ mod status;
 pub mod wire;
 
 pub use intent::{
-    Alias, AliasType, ApplyError, Change, Delta, Generation, Intent, Publication, PublicationKey,
-    Revision, SessionId, ShareMember, Topic, TopicIndex,
+    Alias, AliasType, ApplyError, Change, Delta, Generation, Intent, Member, Publication,
+    PublicationKey, Revision, Serve, SessionId, ShareMember, Topic, TopicIndex,
 };
 pub use link::{BrokerEnd, ControllerEnd, link};
 pub use status::{Activity, FromBroker, FromController, MAX_LEASE, Refusal, RefusedItem};

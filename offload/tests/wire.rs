@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use offload::{
     Activity, Alias, AliasType, Change, Delta, FromBroker, FromController, Generation, Intent,
-    Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, ShareMember, Topic,
-    TopicIndex, wire,
+    Member, Publication, PublicationKey, Refusal, RefusedItem, Revision, Serve, SessionId,
+    ShareMember, Topic, TopicIndex, wire,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::channel;
@@ -145,6 +145,23 @@ async fn every_message_arrives_as_it_was_sent() {
         assert_eq!(broker.rx.recv().await, Some(message));
     }
 
+    let step = Serve {
+        generation: Generation(10),
+        copy_q0: true,
+        copy_q1: false,
+        ack_q1: true,
+        members: vec![
+            (SessionId(2), None),
+            (
+                SessionId(8),
+                Some(Member {
+                    q0: true,
+                    q1: false,
+                    alias: Some(key.alias),
+                }),
+            ),
+        ],
+    };
     let downward = [
         FromBroker::Snapshot(intent()),
         FromBroker::Delta(Delta {
@@ -152,6 +169,7 @@ async fn every_message_arrives_as_it_was_sent() {
             revision: Revision(6),
             changes: vec![
                 Change::Session(SessionId(1), None),
+                Change::Serve(TopicIndex(3), step),
                 Change::Topic(TopicIndex(3), None),
                 Change::Publication(key, None),
                 Change::OpenPublication(key.alias, None),

@@ -302,7 +302,7 @@ impl Broker {
                     subscriber.alias = None;
                 }
             }
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
         if let Some(patience) = session.patience(&self.config) {
             self.timers.schedule(id, &mut session.timer, now + patience);
@@ -319,7 +319,7 @@ impl Broker {
         self.transmits
             .push(&session.peer, &Packet::Connack(ReturnCode::Accepted));
         for &index in &session.topics {
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
         self.resume(now, id);
     }
@@ -530,7 +530,7 @@ impl Broker {
             return;
         };
         for &index in &session.topics {
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
     }
 

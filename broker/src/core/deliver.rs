@@ -273,7 +273,7 @@ impl Broker {
             self.transmits.push(&session.peer, &Packet::Pingresp);
         }
         for index in std::mem::take(&mut session.deferred) {
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
     }
 
@@ -380,7 +380,7 @@ impl Broker {
             .and_then(|topic| topic.subscribers.get_mut(&id));
         if let Some(subscriber) = subscriber {
             subscriber.rejected = true;
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
     }
 
@@ -396,7 +396,7 @@ impl Broker {
                 .is_some_and(|alias| alias.topic_id_type == TopicIdType::Normal)
         {
             subscriber.alias = None;
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
     }
 

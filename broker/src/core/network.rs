@@ -111,7 +111,7 @@ impl Broker {
     fn look_again(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get(id) {
             for &index in &session.topics {
-                self.offloading.mark(index);
+                self.offloading.mark_subscriber(index, id);
             }
         }
     }

@@ -167,6 +167,6 @@ impl Broker {
         if under_way {
             session.outbox.suspend();
         }
-        self.offloading.mark(index);
+        self.offloading.mark_subscriber(index, id);
     }
 }

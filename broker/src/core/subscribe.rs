@@ -119,7 +119,7 @@ impl Broker {
         let mut any = self.announce_publications(id);
         if let Some(session) = self.sessions.get_mut(id) {
             for index in std::mem::take(&mut session.hand_over) {
-                self.offloading.mark(index);
+                self.offloading.mark_subscriber(index, id);
                 any = true;
             }
         }
@@ -152,7 +152,7 @@ impl Broker {
             && subscriber.alias.is_none()
         {
             subscriber.alias = Some(Alias::normal(topic_id));
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
     }
 
@@ -319,7 +319,7 @@ impl Broker {
                 topic.subscribers.insert(id, subscriber);
             }
         }
-        self.offloading.mark(index);
+        self.offloading.mark_subscriber(index, id);
     }
 
     /// The SUBACK was sent: from now on the session is owed what is published.
@@ -381,7 +381,7 @@ impl Broker {
                     self.topics.released(index);
                 }
             }
-            self.offloading.mark(index);
+            self.offloading.mark_subscriber(index, id);
         }
     }
 }

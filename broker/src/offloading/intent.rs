@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use mqttsn::Qos;
-use offload::{Change, Revision, SessionId, Topic as Wanted, TopicIndex};
+use offload::{
+    Alias, Change, Generation, Member, Revision, Serve, SessionId, Topic as Wanted, TopicIndex,
+};
 
 use super::generations::Served;
 use super::{Offloading, contract_alias};
@@ -75,32 +77,66 @@ impl Offloading {
         let dirty = std::mem::take(&mut self.dirty);
         let mut moved = BTreeSet::new();
         let mut topic_changes = Vec::new();
-        for index in dirty {
-            let next = match topics.get_mut(index) {
-                Some(topic) => self.next_topic(now, index, topic, sessions),
-                None => None,
-            };
-            let before = self.intent.topics.get(&index);
-            if before == next.as_ref() {
-                continue;
-            }
-            let none = BTreeSet::new();
-            let was = before.map_or(&none, |topic| &topic.served_q0);
-            let is = next.as_ref().map_or(&none, |topic| &topic.served_q0);
-            for &session in was.difference(is) {
-                moved.insert(session);
-                if let Some(count) = self.served.get_mut(&session) {
-                    *count = count.saturating_sub(1);
+        for (index, marked) in dirty {
+            let change = match topics.get_mut(index) {
+                Some(topic) if !topic.subscribers.is_empty() || topic.publications > 0 => {
+                    if self.intent.topics.contains_key(&index) {
+                        self.next_step(now, index, &marked, topic, sessions)
+                    } else {
+                        let next = self.first_step(now, index, topic, sessions);
+                        Some(Change::Topic(index, Some(next)))
+                    }
                 }
+                topic => {
+                    if let Some(topic) = topic {
+                        topic.generations.supersede(now);
+                    }
+                    let known = self.intent.topics.contains_key(&index);
+                    known.then_some(Change::Topic(index, None))
+                }
+            };
+            if let Some(change) = change {
+                self.count_served(&change, &mut moved);
+                topic_changes.push(change);
             }
-            for &session in is.difference(was) {
-                moved.insert(session);
-                *self.served.entry(session).or_default() += 1;
-            }
-            topic_changes.push(Change::Topic(index, next));
         }
         self.change_sessions(moved, topic_changes, sessions);
         self.commit();
+    }
+
+    /// Counts the topics that serve each session; `moved` are those of whom that changed.
+    fn count_served(&mut self, change: &Change, moved: &mut BTreeSet<SessionId>) {
+        let mut count = |session, was: bool, is: bool| {
+            if was == is {
+                return;
+            }
+            moved.insert(session);
+            let count = self.served.entry(session).or_default();
+            *count = if is {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+        };
+        match change {
+            Change::Topic(index, next) => {
+                let before = self.intent.topics.get(index);
+                for &session in before.iter().flat_map(|topic| &topic.served_q0) {
+                    count(session, true, false);
+                }
+                for &session in next.iter().flat_map(|topic| &topic.served_q0) {
+                    count(session, false, true);
+                }
+            }
+            Change::Serve(index, step) => {
+                let before = self.intent.topics.get(index);
+                for (session, to) in &step.members {
+                    let was = before.is_some_and(|topic| topic.served_q0.contains(session));
+                    count(*session, was, to.is_some_and(|member| member.q0));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A session stands in the intent before the first topic that serves it, until after the last.
@@ -132,80 +168,150 @@ impl Offloading {
         self.changes.extend(gone);
     }
 
-    /// What the data plane shall do with the topic now; a new generation where that serves others.
-    fn next_topic(
+    /// How the data plane shall serve the session on the topic; None: not at all.
+    fn member(
+        &self,
+        index: TopicIndex,
+        home: Alias,
+        session: &mut Session,
+        subscriber: &Subscriber,
+    ) -> Option<Member> {
+        let eligible = self.eligible(index, session, subscriber);
+        let alias = subscriber.alias.filter(|_| eligible.is_ok());
+        let serve_q1 = alias.is_some()
+            && subscriber.granted == Qos::Zero
+            && (subscriber.served.current().q1 || session.outbox.is_empty());
+        let waits_for_q1 = alias.is_some() && subscriber.granted == Qos::Zero && !serve_q1;
+        if eligible == Err(Unserved::Queued) || waits_for_q1 {
+            session.deferred.insert(index);
+        }
+        let alias = contract_alias(alias?);
+        Some(Member {
+            q0: true,
+            q1: serve_q1,
+            alias: (alias != home).then_some(alias),
+        })
+    }
+
+    /// What the data plane shall do with a topic that is not part of the intent.
+    fn first_step(
         &mut self,
         now: Instant,
         index: TopicIndex,
         topic: &mut Topic,
         sessions: &mut Sessions,
-    ) -> Option<Wanted> {
-        if topic.subscribers.is_empty() && topic.publications == 0 {
-            topic.generations.supersede(now);
-            return None;
+    ) -> Wanted {
+        let home = contract_alias(topic.home);
+        let mut members = Vec::new();
+        for (&id, subscriber) in &topic.subscribers {
+            if let Some(session) = sessions.get_mut(id) {
+                members.push((id, self.member(index, home, session, subscriber)));
+            }
         }
-        let before = self.intent.topics.get(&index);
-        let home_alias = contract_alias(topic.home);
+        let everybody = |of: fn(Member) -> bool| members.iter().all(|(_, to)| to.is_some_and(of));
+        let (copy_q0, copy_q1) = (!everybody(|m| m.q0), !everybody(|m| m.q1));
         let mut next = Wanted {
             name: topic.name.as_ref().to_owned(),
-            generation: before.map(|before| before.generation).unwrap_or_default(),
-            home_alias,
+            generation: Generation::default(),
+            home_alias: home,
             served_q0: BTreeSet::new(),
             served_q1: BTreeSet::new(),
-            copy_q0: false,
-            copy_q1: false,
-            ack_q1: false,
+            copy_q0,
+            copy_q1,
+            ack_q1: !copy_q1,
             shared: BTreeMap::new(),
             aliases: BTreeMap::new(),
         };
-        for (&id, subscriber) in &topic.subscribers {
-            let Some(session) = sessions.get_mut(id) else {
-                continue;
-            };
-            let eligible = self.eligible(index, session, subscriber);
-            let alias = subscriber.alias.filter(|_| eligible.is_ok());
-            let serve_q1 = alias.is_some()
-                && subscriber.granted == Qos::Zero
-                && (subscriber.served.current().q1 || session.outbox.is_empty());
-            match alias.map(contract_alias) {
-                Some(alias) => {
-                    next.served_q0.insert(id);
-                    if alias != home_alias {
-                        next.aliases.insert(id, alias);
-                    }
-                }
-                None => next.copy_q0 = true,
-            }
-            if serve_q1 {
-                next.served_q1.insert(id);
-            } else {
-                next.copy_q1 = true;
-            }
-            let waits_for_q1 = alias.is_some() && subscriber.granted == Qos::Zero && !serve_q1;
-            if eligible == Err(Unserved::Queued) || waits_for_q1 {
-                session.deferred.insert(index);
-            }
-        }
-        next.ack_q1 = !next.copy_q1;
-        let same_sets = before.is_some_and(|before| {
-            before.served_q0 == next.served_q0 && before.served_q1 == next.served_q1
+        let generation = self.start_generation(now, topic, &members);
+        next.serve(&Serve {
+            generation,
+            copy_q0,
+            copy_q1,
+            ack_q1: !copy_q1,
+            members,
         });
+        next
+    }
+
+    /// What becomes of a topic of the intent now that these sessions were marked; None if nothing.
+    ///
+    /// Costs what was marked, not what subscribes. A topic with share members is told whole: all of
+    /// their generations name its ordinary subscribers too.
+    fn next_step(
+        &mut self,
+        now: Instant,
+        index: TopicIndex,
+        marked: &BTreeSet<SessionId>,
+        topic: &mut Topic,
+        sessions: &mut Sessions,
+    ) -> Option<Change> {
+        let before = self.intent.topics.get(&index)?;
+        let mut marked_now = Vec::with_capacity(marked.len());
+        let mut members = Vec::new();
+        let mut same_sets = true;
+        let (mut q0, mut q1) = (before.served_q0.len(), before.served_q1.len());
+        for &id in marked {
+            let is = match (topic.subscribers.get(&id), sessions.get_mut(id)) {
+                (Some(subscriber), Some(session)) => {
+                    self.member(index, before.home_alias, session, subscriber)
+                }
+                _ => None,
+            };
+            marked_now.push((id, is));
+            let was = before.member(id);
+            if was == is {
+                continue;
+            }
+            members.push((id, is));
+            let sides = |member: Option<Member>| member.map_or((false, false), |m| (m.q0, m.q1));
+            let (was, is) = (sides(was), sides(is));
+            same_sets &= was == is;
+            q0 = q0 + usize::from(is.0) - usize::from(was.0);
+            q1 = q1 + usize::from(is.1) - usize::from(was.1);
+        }
+        // Whoever is not served there is served here.
+        let copy_q0 = q0 < topic.subscribers.len();
+        let copy_q1 = q1 < topic.subscribers.len();
+        let flags = (before.copy_q0, before.copy_q1, before.ack_q1);
+        let mut generation = before.generation;
+        let next_flags = (copy_q0, copy_q1, !copy_q1);
         if !same_sets || topic.generations.joined {
-            self.sequence += 1;
-            let sequence = self.sequence;
-            next.generation = self.generation(sequence);
-            let memory = self.config.generation_memory();
-            let revision = Revision(self.intent.revision.0 + 1);
-            topic.generations.start(now, sequence, memory);
-            let oldest = topic.generations.oldest();
-            for (id, subscriber) in &mut topic.subscribers {
+            generation = self.start_generation(now, topic, &marked_now);
+        } else if members.is_empty() && flags == next_flags {
+            return None;
+        }
+        let step = Serve {
+            generation,
+            copy_q0,
+            copy_q1,
+            ack_q1: !copy_q1,
+            members,
+        };
+        Some(Change::Serve(index, step))
+    }
+
+    /// A new generation of the topic, in which these sessions are served so.
+    fn start_generation(
+        &mut self,
+        now: Instant,
+        topic: &mut Topic,
+        members: &[(SessionId, Option<Member>)],
+    ) -> Generation {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let memory = self.config.generation_memory();
+        let revision = Revision(self.intent.revision.0 + 1);
+        topic.generations.start(now, sequence, memory);
+        let oldest = topic.generations.oldest();
+        for (id, member) in members {
+            if let Some(subscriber) = topic.subscribers.get_mut(id) {
                 let served = Served {
-                    q0: next.served_q0.contains(id),
-                    q1: next.served_q1.contains(id),
+                    q0: member.is_some_and(|member| member.q0),
+                    q1: member.is_some_and(|member| member.q1),
                 };
                 subscriber.served.record(sequence, served, revision, oldest);
             }
         }
-        Some(next)
+        self.generation(sequence)
     }
 }

@@ -50,8 +50,8 @@ pub(crate) struct Offloading {
     outgoing: VecDeque<FromBroker>,
     /// Made in the present call, not yet part of the intent.
     changes: Vec<Change>,
-    /// Topics whose part of the intent is to be looked at.
-    dirty: BTreeSet<TopicIndex>,
+    /// Topics whose part of the intent is to be looked at, and whose part in them.
+    dirty: BTreeMap<TopicIndex, BTreeSet<SessionId>>,
     reachable: BTreeSet<IpAddr>,
     /// Refused topics and publications; a session's refusal is the session's own.
     refused: BTreeMap<RefusedItem, Refusal>,
@@ -79,7 +79,7 @@ impl Offloading {
             in_force: Revision(0),
             outgoing: VecDeque::new(),
             changes: Vec::new(),
-            dirty: BTreeSet::new(),
+            dirty: BTreeMap::new(),
             reachable: BTreeSet::new(),
             refused: BTreeMap::new(),
             served: FxHashMap::default(),
@@ -94,10 +94,17 @@ impl Offloading {
         self.config.enabled
     }
 
-    /// The topic's part of the intent is to be looked at before the call ends.
+    /// Whether the topic is part of the intent is to be looked at before the call ends.
     pub(crate) fn mark(&mut self, topic: TopicIndex) {
         if self.config.enabled {
-            self.dirty.insert(topic);
+            self.dirty.entry(topic).or_default();
+        }
+    }
+
+    /// How the data plane serves the session on the topic is to be looked at before the call ends.
+    pub(crate) fn mark_subscriber(&mut self, topic: TopicIndex, session: SessionId) {
+        if self.config.enabled {
+            self.dirty.entry(topic).or_default().insert(session);
         }
     }
 

@@ -3,8 +3,8 @@
 use broker::{Config, Unserved};
 use mqttsn::{Alias, Qos, ReturnCode, TopicRef};
 use offload::{
-    AliasType, Change, FromBroker, FromController, Intent, PublicationKey, Refusal, RefusedItem,
-    SessionId, Topic,
+    AliasType, Change, FromBroker, FromController, Intent, Member, PublicationKey, Refusal,
+    RefusedItem, Serve, SessionId, Topic,
 };
 
 use crate::world::*;
@@ -50,6 +50,52 @@ fn reachable_subscribers_are_served_and_qos_1_is_acknowledged_where_nobody_is_ow
         alias: topic.home_alias,
     };
     assert_eq!(intent.publications[&key].session, SessionId(1));
+}
+
+#[test]
+fn a_join_and_a_leave_tell_only_the_session_that_moves() {
+    let mut world = three(Qos::Zero, Qos::Zero);
+    world.reachable([4]);
+    world.connect(at(4), "v");
+    let index = *world.broker.intent().topics.keys().next().unwrap();
+    let steps = |world: &mut World| -> Vec<Serve> {
+        let deltas = world.said.drain(..).filter_map(|said| match said {
+            FromBroker::Delta(delta) => Some(delta.changes),
+            _ => None,
+        });
+        let steps = deltas.flatten().filter_map(|change| match change {
+            Change::Serve(of, step) => {
+                assert_eq!(of, index);
+                Some(step)
+            }
+            Change::Topic(..) => panic!("the topic is told whole"),
+            _ => None,
+        });
+        steps.collect()
+    };
+    world.said.clear();
+    world.subscribe(at(4), name("t/1"), Qos::Zero);
+    let joins = Member {
+        q0: true,
+        q1: true,
+        alias: None,
+    };
+    let told = steps(&mut world);
+    let [join] = &told[..] else {
+        panic!("one step");
+    };
+    assert_eq!(join.members, [(SessionId(4), Some(joins))]);
+    assert_eq!(join.generation, topic(&world, "t/1").generation);
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2, 3, 4]));
+
+    world.send(at(2), &disconnect(None));
+    let told_later = steps(&mut world);
+    let [leave] = &told_later[..] else {
+        panic!("one step");
+    };
+    assert_eq!(leave.members, [(SessionId(2), None)]);
+    assert_eq!(leave.generation, topic(&world, "t/1").generation);
+    assert_ne!(leave.generation, join.generation);
 }
 
 #[test]

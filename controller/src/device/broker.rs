@@ -99,7 +99,7 @@ impl Device {
                 Change::Session(session, _) => {
                     self.dirty.sessions.insert(*session);
                 }
-                Change::Topic(index, _) => {
+                Change::Topic(index, _) | Change::Serve(index, _) => {
                     self.dirty.topics.insert(*index);
                 }
                 Change::Publication(key, _) => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::proto;
 use crate::{
     Activity, Alias, AliasType, Change, Delta, FromBroker, FromController, Generation, Intent,
-    MAX_LEASE, Publication, PublicationKey, Refusal, RefusedItem, Revision, SessionId, ShareMember,
-    Topic, TopicIndex,
+    MAX_LEASE, Member, Publication, PublicationKey, Refusal, RefusedItem, Revision, Serve,
+    SessionId, ShareMember, Topic, TopicIndex,
 };
 
 /// A message of the other side that cannot be read.
@@ -189,6 +189,52 @@ impl TryFrom<proto::Topic> for Topic {
     }
 }
 
+fn serve_to_wire(index: TopicIndex, step: Serve) -> proto::ServeChange {
+    let member = |member: Member| proto::Member {
+        q0: member.q0,
+        q1: member.q1,
+        alias: member.alias.map(Into::into),
+    };
+    let members = step.members.into_iter();
+    proto::ServeChange {
+        index: index.0,
+        generation: step.generation.0,
+        copy_q0: step.copy_q0,
+        copy_q1: step.copy_q1,
+        ack_q1: step.ack_q1,
+        members: members
+            .map(|(session, to)| proto::MemberChange {
+                session: session.0,
+                member: to.map(member),
+            })
+            .collect(),
+    }
+}
+
+fn serve_from_wire(wire: proto::ServeChange) -> Result<Serve, WireError> {
+    let member = |wire: proto::Member| {
+        Ok(Member {
+            q0: wire.q0,
+            q1: wire.q1,
+            alias: wire.alias.map(TryInto::try_into).transpose()?,
+        })
+    };
+    Ok(Serve {
+        generation: Generation(wire.generation),
+        copy_q0: wire.copy_q0,
+        copy_q1: wire.copy_q1,
+        ack_q1: wire.ack_q1,
+        members: wire
+            .members
+            .into_iter()
+            .map(|change| {
+                let to = change.member.map(member).transpose()?;
+                Ok((SessionId(change.session), to))
+            })
+            .collect::<Result<_, WireError>>()?,
+    })
+}
+
 impl From<PublicationKey> for proto::PublicationKey {
     fn from(key: PublicationKey) -> Self {
         proto::PublicationKey {
@@ -223,6 +269,7 @@ impl From<Change> for proto::Change {
                 index: index.0,
                 topic: topic.map(Into::into),
             }),
+            Change::Serve(index, step) => Wire::Serve(serve_to_wire(index, step)),
             Change::Publication(key, publication) => Wire::Publication(proto::PublicationChange {
                 key: Some(key.into()),
                 publication: publication.map(|p| proto::Publication {
@@ -263,6 +310,7 @@ impl TryFrom<proto::Change> for Change {
                 TopicIndex(change.index),
                 change.topic.map(TryInto::try_into).transpose()?,
             ),
+            Wire::Serve(step) => Change::Serve(TopicIndex(step.index), serve_from_wire(step)?),
             Wire::Publication(change) => Change::Publication(
                 need(change.key, "key")?.try_into()?,
                 change.publication.map(|p| Publication {
