@@ -360,6 +360,9 @@ impl Apply {
                     *deleted.entry(update.key.table()).or_default() += 1;
                 }
                 self.retries.remove(&update.key);
+                if let Key::Topic(topic) = &update.key {
+                    self.has_left(now, topic);
+                }
                 match update.value {
                     Some(value) => self.installed.set(update.key, value),
                     None => {
@@ -408,6 +411,27 @@ impl Apply {
             self.queue.push_front(again);
         }
         (failed, deleted)
+    }
+
+    /// The topic's row was written: packets that still follow the row of before are under way from
+    /// now on, however long ago it was planned to go.
+    fn has_left(&mut self, now: Instant, topic: &topic::Key) {
+        let Some(Value::Topic(before)) = self.installed.get(&Key::Topic(*topic)) else {
+            return;
+        };
+        let drained = now + self.drain;
+        for group in before.groups().into_iter().flatten() {
+            if let Some(at) = self.garbage.get_mut(&Key::Group(group)) {
+                *at = drained;
+            }
+        }
+        let alias = |rid| {
+            let topic_index = topic.topic_index;
+            Key::SubscriberAlias(crate::tables::subscriber_alias::Key { topic_index, rid })
+        };
+        for (_, at) in self.garbage.range_mut(alias(0)..=alias(u16::MAX)) {
+            *at = drained;
+        }
     }
 
     /// BMv2 answers UNKNOWN where a table is full.

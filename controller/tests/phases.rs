@@ -65,6 +65,47 @@ fn the_next_set_gets_a_new_group_and_the_old_one_goes_after_the_drain_time() {
 }
 
 #[test]
+fn the_drain_time_counts_from_the_write_that_leaves_the_group_however_slow_it_is() {
+    let mut bench = Bench::new(config());
+    bench.learn(3);
+    let mut wanted = topic(1, &[1, 2]);
+    wanted.aliases.insert(offload::SessionId(2), normal(9));
+    bench.set_topic(1, wanted);
+    bench.settle();
+    bench.set_topic(1, topic(2, &[1]));
+    let drain = Duration::from_millis(config().drain_ms);
+    let mut left = None;
+    let mut deletes = 0;
+    for _ in 0..20 {
+        let now = bench.now;
+        let Some(batch) = bench.device.next_batch(now) else {
+            bench.now += drain / 10;
+            continue;
+        };
+        let deletes_something = batch.iter().any(|update| update.op == Op::Delete);
+        if deletes_something {
+            let left: std::time::Instant = left.expect("the topic has left its group");
+            assert!(
+                now >= left + drain,
+                "{batch:?} {:?} too early",
+                left + drain - now
+            );
+            deletes += batch.len();
+        }
+        let results = bench.state.write(&batch);
+        bench.now += drain * 2; // The switch takes its time.
+        bench.device.batch_done(bench.now, results);
+        if batch
+            .iter()
+            .any(|update| update.key.table() == topic_table::NAME)
+        {
+            left = Some(bench.now);
+        }
+    }
+    assert_eq!(deletes, 3, "the group, the alias and the row of client 2");
+}
+
+#[test]
 fn a_change_of_many_topics_is_split_into_batches_but_keeps_its_phases() {
     let mut bench = Bench::new(controller::Config {
         batch: 3,

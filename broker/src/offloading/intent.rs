@@ -101,7 +101,7 @@ impl Offloading {
             }
         }
         self.change_sessions(moved, topic_changes, sessions);
-        self.commit();
+        self.commit(now);
     }
 
     /// Counts the topics that serve each session; `moved` are those of whom that changed.

@@ -47,6 +47,8 @@ pub(crate) struct Offloading {
     /// The latest revision known to have been in force, whoever installed it: the switches hold it or
     /// a later one.
     in_force: Revision,
+    /// Revisions that the present controller was told of and has not installed, and since when.
+    unconfirmed: VecDeque<(Revision, Instant)>,
     outgoing: VecDeque<FromBroker>,
     /// Made in the present call, not yet part of the intent.
     changes: Vec<Change>,
@@ -77,6 +79,7 @@ impl Offloading {
             intent,
             link: None,
             in_force: Revision(0),
+            unconfirmed: VecDeque::new(),
             outgoing: VecDeque::new(),
             changes: Vec::new(),
             dirty: BTreeMap::new(),
@@ -187,12 +190,14 @@ impl Offloading {
             installed: Revision(0),
         });
         self.outgoing.clear();
+        self.unconfirmed.clear();
         self.lease.disarm();
     }
 
     pub(crate) fn link_down(&mut self) {
         self.link = None;
         self.outgoing.clear();
+        self.unconfirmed.clear();
     }
 
     /// The controller names itself: what its predecessor said no longer counts.
@@ -210,6 +215,7 @@ impl Offloading {
         if let Some(link) = &mut self.link {
             link.snapshot = self.intent.revision;
             self.outgoing.clear();
+            self.unconfirmed.clear();
             self.outgoing
                 .push_back(FromBroker::Snapshot(self.intent.clone()));
         }
@@ -220,11 +226,19 @@ impl Offloading {
         if let Some(link) = &mut self.link {
             link.installed = link.installed.max(revision.min(self.intent.revision));
             self.in_force = self.in_force.max(link.installed);
+            let installed = link.installed;
+            while self
+                .unconfirmed
+                .front()
+                .is_some_and(|&(revision, _)| revision <= installed)
+            {
+                self.unconfirmed.pop_front();
+            }
         }
     }
 
     /// Makes the changes of the present call one step of the intent.
-    pub(crate) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self, now: Instant) {
         if self.changes.is_empty() {
             return;
         }
@@ -239,6 +253,7 @@ impl Offloading {
             tracing::error!(%error, "the broker's own intent refused its delta");
         }
         if self.has_controller() {
+            self.unconfirmed.push_back((delta.revision, now));
             self.outgoing.push_back(FromBroker::Delta(delta));
         }
     }
@@ -249,8 +264,15 @@ impl Offloading {
         let Some(link) = self.link.as_ref().filter(|link| link.controller.is_some()) else {
             return;
         };
-        let overdue =
-            self.gate.is_overdue(now, self.config.overdue()) || self.liveness.is_overdue(now);
+        // However late the controller hears of a revision, and whether or not an answer waits for it: a
+        // switch that holds what was superseded so long ago would tag with a generation that is about
+        // to be forgotten.
+        let stale = self.unconfirmed.front().is_some_and(|&(_, since)| {
+            now.saturating_duration_since(since) > self.config.overdue()
+        });
+        let overdue = stale
+            || self.gate.is_overdue(now, self.config.overdue())
+            || self.liveness.is_overdue(now);
         let behind = installed < self.gate.released();
         if overdue || behind || installed < link.snapshot {
             stats.grants_withheld += 1;

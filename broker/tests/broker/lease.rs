@@ -91,6 +91,30 @@ fn an_overdue_answer_ends_the_lease_and_the_answer_goes_out() {
 }
 
 #[test]
+fn a_revision_that_nobody_waits_for_ends_the_lease_too_when_it_is_overdue() {
+    let mut world = World::offloading(offloading());
+    world.connect(at(1), "a");
+    world.send(
+        at(1),
+        &subscribe(mqttsn::TopicRef::Name("t"), Qos::Zero, mqttsn::MsgId(1)),
+    );
+    world.install();
+    world.take(at(1));
+    // The data plane is to serve the client from now on, which no answer tells it.
+    world.tell(FromController::Reachable {
+        address: at(1).ip(),
+        reachable: true,
+    });
+    world.advance(ms(300));
+    assert!(world.grant(1));
+    world.advance(ms(1));
+    // What the switch holds was superseded so long ago that its generation is soon forgotten.
+    assert!(!world.grant(2));
+    world.install();
+    assert!(world.grant(3));
+}
+
+#[test]
 fn a_controller_must_say_hello_first() {
     let mut world = World::new(offloading());
     world.broker.link_up(world.now);
