@@ -19,6 +19,10 @@ pub struct Config {
     pub device_id: u64,
     /// P4Runtime's election id: of several controllers the one with the highest is primary.
     pub election_id: u64,
+    /// What to do while it is not primary.
+    pub takeover: Takeover,
+    /// How long there must be nobody who leads, before a standby takes over.
+    pub takeover_ms: u64,
     /// The switch's ports, each from 0 to 509.
     pub ports: Vec<u16>,
     /// The port behind which the broker lives. Unset: it is learned.
@@ -69,6 +73,34 @@ pub struct TlsConfig {
     pub key: Option<PathBuf>,
 }
 
+/// What a controller does while another is primary, or nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Takeover {
+    /// It waits until its own election id is the highest.
+    Never,
+    /// It bids with a higher election id when nobody is primary, or nobody is linked to the broker.
+    #[default]
+    WhenVacant,
+    /// It bids with a higher election id than whoever is primary. For one controller at most.
+    Always,
+}
+
+impl std::str::FromStr for Takeover {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Takeover::Never),
+            "when_vacant" => Ok(Takeover::WhenVacant),
+            "always" => Ok(Takeover::Always),
+            other => Err(format!(
+                "`{other}` is not when to take over; known are: never, when_vacant, always"
+            )),
+        }
+    }
+}
+
 /// What to do when the broker is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +119,8 @@ impl Default for Config {
             tls: TlsConfig::default(),
             device_id: 1,
             election_id: 1,
+            takeover: Takeover::WhenVacant,
+            takeover_ms: 3000,
             ports: Vec::new(),
             broker_port: None,
             mtu: 1500,
@@ -159,6 +193,7 @@ impl Config {
         for (key, ms) in [
             ("drain_ms", self.drain_ms),
             ("overdue_ms", self.overdue_ms),
+            ("takeover_ms", self.takeover_ms),
             ("lease_patience_ms", self.lease_patience_ms),
             ("write_timeout_ms", self.write_timeout_ms),
         ] {

@@ -37,11 +37,12 @@ mod plan;
 pub mod policy;
 mod reconciler;
 mod refusals;
+mod standby;
 mod status;
 pub mod tables;
 pub mod target;
 
-pub use config::{Config, ConfigError, OnBrokerLoss, TlsConfig};
+pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig};
 pub use policy::Policy;
 pub use reconciler::{Connector, Controller, ControllerError, LinkError, run};
 pub use status::{

@@ -25,6 +25,7 @@ use crate::apply::RowError;
 use crate::config::{Config, ConfigError};
 use crate::device::Device;
 use crate::lease::{Action, Lease};
+use crate::standby::Standby;
 use crate::status::{Handle, Mastership, Query, Status, report};
 use crate::tables::Key;
 use crate::target::{
@@ -158,11 +159,19 @@ impl<S: Switch> Controller<S> {
                     let mut session = Session {
                         config: self.config.clone(),
                         address: address.clone(),
+                        election_id: self.switch.election_id(),
                         target: Arc::new(target),
                         events,
                         queries: &mut self.queries,
                     };
-                    session.run(connector).await
+                    match session.run(connector).await {
+                        Ended::Lost(error) => error,
+                        Ended::TakeOver(election_id) => {
+                            tracing::warn!(switch = address, election_id, "takes over");
+                            self.switch.raise(election_id);
+                            continue;
+                        }
+                    }
                 }
                 Err(error) => error,
             };
@@ -225,10 +234,33 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// What ended a connection.
+enum Ended {
+    /// The switch did, or the network.
+    Lost(TargetError),
+    /// This controller is to bid with that election id.
+    TakeOver(u128),
+}
+
+impl From<TargetError> for Ended {
+    fn from(error: TargetError) -> Self {
+        Ended::Lost(error)
+    }
+}
+
+/// What a standby hears.
+enum Heard {
+    Switch(Option<Event>),
+    Broker(Option<FromBroker>),
+    Linked(Result<ControllerEnd, LinkError>),
+    Due,
+}
+
 /// The time from one connection to its loss.
 struct Session<'a, T> {
     config: Arc<Config>,
     address: String,
+    election_id: u128,
     target: Arc<T>,
     events: mpsc::Receiver<Event>,
     queries: &'a mut mpsc::Receiver<Query>,
@@ -240,12 +272,17 @@ fn stream_ended() -> TargetError {
 
 impl<T: Target> Session<'_, T> {
     /// Ends with what ended the connection.
-    async fn run(&mut self, connector: &mut impl Connector) -> TargetError {
+    async fn run(&mut self, connector: &mut impl Connector) -> Ended {
+        let mut standby = Standby::new(&self.config);
         loop {
-            if let Err(error) = self.wait_until_primary().await {
-                return error;
+            if let Err(ended) = self.wait_until_primary(&mut standby, connector).await {
+                return ended;
             }
-            tracing::info!(switch = self.address, "primary");
+            tracing::info!(
+                switch = self.address,
+                election_id = self.election_id,
+                "primary"
+            );
             let work = self.start();
             let device = match work.await {
                 Ok(device) => device,
@@ -253,7 +290,7 @@ impl<T: Target> Session<'_, T> {
                     tracing::warn!(switch = self.address, why, "not primary after all");
                     continue;
                 }
-                Err(error) => return error,
+                Err(error) => return error.into(),
             };
             let mut primary = Primary {
                 config: self.config.clone(),
@@ -266,33 +303,79 @@ impl<T: Target> Session<'_, T> {
                 jobs: FuturesUnordered::new(),
             };
             match primary.run(&mut self.events, self.queries, connector).await {
-                Ok(()) => tracing::warn!(switch = self.address, "another controller took over"),
-                Err(error) => return error,
+                Ok((highest, vacant)) => {
+                    tracing::warn!(switch = self.address, "another controller took over");
+                    standby = Standby::new(&self.config);
+                    standby.backup(now(), highest, vacant);
+                }
+                Err(error) => return error.into(),
             }
         }
     }
 
-    async fn wait_until_primary(&mut self) -> Result<(), TargetError> {
-        let mut why = "waiting for the switch's answer".to_owned();
+    async fn wait_until_primary(
+        &mut self,
+        standby: &mut Standby,
+        connector: &mut impl Connector,
+    ) -> Result<(), Ended> {
+        // Tells who leads: see `Standby`.
+        let mut watch: Option<ControllerEnd> = None;
+        let mut linking = None;
+        let mut pause = Duration::ZERO;
         loop {
-            let event = answering(
-                self.queries,
-                &self.address,
-                Mastership::Backup(why.clone()),
-                self.events.recv(),
-            );
-            match event.await {
-                Some(Event::Primary) => return Ok(()),
-                Some(Event::Backup { highest }) => {
-                    let highest = highest.map_or("above its own".into(), |id| id.to_string());
-                    why = format!(
-                        "a controller with election id {highest} is primary; this one has {}",
-                        self.config.election_id
-                    );
+            if standby.watches() && watch.is_none() && linking.is_none() {
+                let (wait, connect) = (pause, connector.connect());
+                pause = (pause * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF);
+                linking = Some(Box::pin(async move {
+                    tokio::time::sleep(wait).await;
+                    connect.await
+                }));
+            }
+            let deadline = standby.next_deadline();
+            let hearing = async {
+                tokio::select! {
+                    event = self.events.recv() => Heard::Switch(event),
+                    told = receive(&mut watch) => Heard::Broker(told),
+                    link = some(&mut linking) => {
+                        linking = None;
+                        Heard::Linked(link)
+                    }
+                    () = until(deadline) => Heard::Due,
+                }
+            };
+            let why = standby.describe(self.election_id);
+            let mastership = Mastership::Backup(why);
+            let heard = answering(self.queries, &self.address, mastership, hearing).await;
+            match heard {
+                Heard::Switch(Some(Event::Primary)) => return Ok(()),
+                Heard::Switch(Some(Event::Backup { highest, vacant })) => {
+                    standby.backup(now(), highest, vacant);
+                    let why = standby.describe(self.election_id);
                     tracing::info!(switch = self.address, why, "backup");
                 }
-                Some(_) => {}
-                None => return Err(stream_ended()),
+                Heard::Switch(Some(_)) => {}
+                Heard::Switch(None) => return Err(stream_ended().into()),
+                Heard::Broker(Some(FromBroker::Led(led))) => standby.led(now(), Some(led)),
+                Heard::Broker(Some(_)) => {}
+                Heard::Broker(None) => {
+                    watch = None;
+                    standby.led(now(), None);
+                }
+                Heard::Linked(Ok(link)) => {
+                    pause = FIRST_BACKOFF;
+                    let controller = self.config.name.clone();
+                    if link.tx.send(FromController::Standby { controller }).is_ok() {
+                        watch = Some(link);
+                    }
+                }
+                Heard::Linked(Err(error)) => {
+                    let error = crate::target::error_chain(&*error);
+                    tracing::debug!(%error, "a standby has no link to the broker");
+                }
+                Heard::Due => {}
+            }
+            if let Some(election_id) = standby.due(now()) {
+                return Err(Ended::TakeOver(election_id));
             }
         }
     }
@@ -311,6 +394,7 @@ impl<T: Target> Session<'_, T> {
         let rows = answering(self.queries, &self.address, mastership, reading).await?;
         tracing::info!(rows = rows.len(), "the switch is read back");
         let mut device = Device::new(self.config.clone(), self.target.sizes());
+        device.set_election_id(self.election_id);
         device.adopt(rows);
         Ok(device)
     }
@@ -342,13 +426,13 @@ struct Primary<T> {
 }
 
 impl<T: Target> Primary<T> {
-    /// Ends without error when another controller takes over.
+    /// Ends without error when another controller takes over: what the switch says of that one.
     async fn run(
         &mut self,
         events: &mut mpsc::Receiver<Event>,
         queries: &mut mpsc::Receiver<Query>,
         connector: &mut impl Connector,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(Option<u128>, bool), TargetError> {
         let mut linking = Some(connector.connect());
         let mut backoff = FIRST_BACKOFF;
         loop {
@@ -361,16 +445,11 @@ impl<T: Target> Primary<T> {
                 }));
             }
             let deadline = self.next_deadline();
-            let sleep = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let sleep = until(deadline);
             tokio::select! {
                 event = events.recv() => match event {
                     None => return Err(stream_ended()),
-                    Some(Event::Backup { .. }) => return Ok(()),
+                    Some(Event::Backup { highest, vacant }) => return Ok((highest, vacant)),
                     Some(event) => self.event(event).await?,
                 },
                 results = some(&mut self.writing) => {
@@ -520,6 +599,7 @@ impl<T: Target> Primary<T> {
                 }
             }
             FromBroker::AskActivity { query, sessions } => self.ask_activity(query, sessions),
+            FromBroker::Led(_) => {} // Only for standbys.
         }
         Ok(())
     }
@@ -590,6 +670,14 @@ impl<T: Target> Primary<T> {
                 }));
             }
         }
+    }
+}
+
+/// Waits for a moment that may never come.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -33,6 +33,8 @@ pub enum FromBroker {
         /// The sessions asked about.
         sessions: Vec<SessionId>,
     },
+    /// Whether a controller that is primary at its switch is linked. Only for standbys.
+    Led(bool),
 }
 
 /// What the controller says to the broker.
@@ -40,6 +42,15 @@ pub enum FromBroker {
 pub enum FromController {
     /// The first message of every link; the broker answers with a snapshot.
     Hello {
+        /// Who this is, for logs and status.
+        controller: String,
+        /// Its election id as primary at the switch. While another with a higher one is linked, or its
+        /// lease may be live, the broker closes this link: who has the lower one was primary before.
+        election_id: u128,
+    },
+    /// In place of Hello, from a controller that is not primary: the broker answers with
+    /// [`FromBroker::Led`] whenever that changes, and with nothing else.
+    Standby {
         /// Who this is, for logs and status.
         controller: String,
     },

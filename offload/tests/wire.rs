@@ -93,6 +93,10 @@ async fn every_message_arrives_as_it_was_sent() {
     let upward = [
         FromController::Hello {
             controller: "c1".into(),
+            election_id: (3 << 64) + 7,
+        },
+        FromController::Standby {
+            controller: "c2".into(),
         },
         FromController::RequestLease { request: u64::MAX },
         FromController::Installed {
@@ -184,6 +188,8 @@ async fn every_message_arrives_as_it_was_sent() {
             query: 5,
             sessions: vec![SessionId(1), SessionId(2)],
         },
+        FromBroker::Led(true),
+        FromBroker::Led(false),
     ];
     for message in downward {
         broker.tx.send(message.clone()).unwrap();

@@ -210,6 +210,7 @@ impl Client {
             responses,
             waiting: VecDeque::new(),
             is_primary: false,
+            arbitration: v1::MasterArbitrationUpdate::default(),
         };
         let mut before = VecDeque::new();
         loop {
@@ -364,6 +365,7 @@ pub struct Stream {
     /// What came before the answer to the first bid.
     waiting: VecDeque<v1::StreamMessageResponse>,
     is_primary: bool,
+    arbitration: v1::MasterArbitrationUpdate,
 }
 
 impl Stream {
@@ -371,6 +373,11 @@ impl Stream {
     /// [`Stream::recv`] meets further answers.
     pub fn is_primary(&self) -> bool {
         self.is_primary
+    }
+
+    /// The switch's last arbitration answer.
+    pub fn arbitration(&self) -> &v1::MasterArbitrationUpdate {
+        &self.arbitration
     }
 
     /// A sender that can be kept elsewhere.
@@ -404,6 +411,7 @@ impl Stream {
                 .status
                 .as_ref()
                 .is_some_and(|status| status.code == i32::from(Code::Ok));
+            self.arbitration.clone_from(answer);
         }
         Ok(response)
     }

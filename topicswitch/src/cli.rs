@@ -181,6 +181,10 @@ pub struct ControllerArgs {
     /// Election id: the controller with the highest one is the primary.
     #[arg(long, value_name = "N")]
     pub election_id: Option<u64>,
+    /// What to do while another is primary, or nobody: never, when_vacant or always take over with a
+    /// higher election id.
+    #[arg(long, value_name = "WHEN")]
+    pub takeover: Option<controller::Takeover>,
     /// The switch's ports, for flooding.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub ports: Option<Vec<u16>>,

@@ -126,6 +126,7 @@ async fn link(at: SocketAddr, tls: &ContractTlsConfig) -> Result<(), String> {
         let mut link = remote.link().await.map_err(|error| error.to_string())?;
         let hello = FromController::Hello {
             controller: "c".into(),
+            election_id: 1,
         };
         link.tx.send(hello).unwrap();
         match link.rx.recv().await {

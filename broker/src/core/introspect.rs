@@ -30,6 +30,8 @@ pub struct Status {
     pub offload: bool,
     /// Name of the controller that is connected.
     pub controller: Option<String>,
+    /// Its election id.
+    pub election_id: Option<u128>,
     /// Revision of the intent.
     pub revision: u64,
     /// The revision that the switches hold.
@@ -162,6 +164,7 @@ impl Broker {
             retained: self.retained.len(),
             offload: self.offloading.enabled(),
             controller: self.offloading.controller().map(str::to_owned),
+            election_id: self.offloading.election_id(),
             revision: intent.revision.0,
             installed: self.offloading.installed().0,
             answers_waiting: self.offloading.gate.len(),

@@ -17,6 +17,12 @@ impl Broker {
         self.settle(now);
     }
 
+    /// Whether a controller that says Hello with this election id is the one to listen to: one that
+    /// was primary before the present one is not.
+    pub fn takes_controller(&self, now: Instant, election_id: u128) -> bool {
+        self.offloading.takes(now, election_id)
+    }
+
     /// A controller has connected; it replaces the one before.
     pub fn link_up(&mut self, now: Instant) {
         self.forget_questions();
@@ -47,7 +53,13 @@ impl Broker {
             return;
         }
         match message {
-            FromController::Hello { controller } => self.on_hello(now, controller),
+            FromController::Hello {
+                controller,
+                election_id,
+            } => self.on_hello(now, controller, election_id),
+            FromController::Standby { .. } => {
+                tracing::warn!("a controller that leads calls itself a standby");
+            }
             _ if !self.offloading.has_controller() => {
                 tracing::warn!("the controller speaks before its Hello");
             }
@@ -64,9 +76,9 @@ impl Broker {
         self.settle(now);
     }
 
-    fn on_hello(&mut self, now: Instant, controller: String) {
-        tracing::info!(%controller, "controller connected");
-        self.offloading.greeted(controller);
+    fn on_hello(&mut self, now: Instant, controller: String, election_id: u128) {
+        tracing::info!(%controller, election_id, "controller connected");
+        self.offloading.greeted(controller, election_id);
         let sessions: Vec<SessionId> = self.sessions.all().iter().map(|s| s.id).collect();
         for id in sessions {
             self.set_session_refusal(id, None);

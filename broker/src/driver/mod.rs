@@ -8,6 +8,7 @@ mod handle;
 mod ingress;
 mod io;
 mod lanes;
+mod links;
 mod plan;
 mod shared;
 mod socket;
@@ -191,7 +192,7 @@ impl Driver {
                 failed = threads.failed() => Err(failed),
                 () = shared.store_failed.notified() => Ok(()),
                 ended = task => ended,
-                never = follow_links(&shared, links) => match never {},
+                never = links::follow(&shared, links) => match never {},
             }
         };
         let served = serving.await;
@@ -254,41 +255,6 @@ async fn receive(shared: &Shared, socket: &impl DatagramSocket) -> Result<(), Dr
                 });
             }
         }
-    }
-}
-
-/// Passes the controllers' words to the core, one controller after the other.
-async fn follow_links(
-    shared: &Shared,
-    mut links: mpsc::Receiver<BrokerEnd>,
-) -> std::convert::Infallible {
-    let mut next = links.recv().await;
-    loop {
-        let Some(BrokerEnd { tx, mut rx }) = next else {
-            // No controller can come any more.
-            return std::future::pending().await;
-        };
-        let Some(number) = shared.act(|core, now| core.link_up(now, tx)) else {
-            return std::future::pending().await;
-        };
-        next = loop {
-            tokio::select! {
-                message = rx.recv() => {
-                    let linked = shared.act(|core, now| match message {
-                        Some(message) if core.is_linked(number) => {
-                            core.broker.handle_offload(now, message);
-                        }
-                        Some(_) => {}
-                        None => core.link_down(now, number),
-                    });
-                    let linked = linked.and_then(|()| shared.act(|core, _| core.is_linked(number)));
-                    if linked != Some(true) {
-                        break links.recv().await;
-                    }
-                }
-                Some(link) = links.recv() => break Some(link),
-            }
-        };
     }
 }
 

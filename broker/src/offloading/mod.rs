@@ -32,6 +32,8 @@ use liveness::Liveness;
 struct Link {
     /// Who it is; `None` before its Hello.
     controller: Option<String>,
+    /// Its election id, once it has said Hello.
+    election_id: u128,
     /// The revision of the snapshot that it got.
     snapshot: Revision,
     /// The revision that its switches hold.
@@ -49,6 +51,8 @@ pub(crate) struct Offloading {
     in_force: Revision,
     /// Revisions that the present controller was told of and has not installed, and since when.
     unconfirmed: VecDeque<(Revision, Instant)>,
+    /// The election id of the last controller that was listened to.
+    last_election_id: u128,
     outgoing: VecDeque<FromBroker>,
     /// Made in the present call, not yet part of the intent.
     changes: Vec<Change>,
@@ -80,6 +84,7 @@ impl Offloading {
             link: None,
             in_force: Revision(0),
             unconfirmed: VecDeque::new(),
+            last_election_id: 0,
             outgoing: VecDeque::new(),
             changes: Vec::new(),
             dirty: BTreeMap::new(),
@@ -159,6 +164,23 @@ impl Offloading {
         )
     }
 
+    /// Whether a controller with this election id is to be listened to.
+    ///
+    /// Election ids of primaries only grow while a switch runs. So one with a lower id than the last
+    /// was primary before it, and what it believes to be installed is not: it must not be heard while
+    /// the last one is there, nor while what that one was granted may be in force. After that it may
+    /// be that the switch has started anew, and elected anew.
+    pub(crate) fn takes(&self, now: Instant, election_id: u128) -> bool {
+        let outranked = election_id < self.last_election_id;
+        !(outranked && (self.has_controller() || now < self.lease.until))
+    }
+
+    /// The election id of the controller that listens.
+    pub(crate) fn election_id(&self) -> Option<u128> {
+        let link = self.link.as_ref()?;
+        link.controller.as_ref().map(|_| link.election_id)
+    }
+
     pub(crate) fn controller(&self) -> Option<&str> {
         self.link.as_ref()?.controller.as_deref()
     }
@@ -186,6 +208,7 @@ impl Offloading {
     pub(crate) fn link_up(&mut self) {
         self.link = Some(Link {
             controller: None,
+            election_id: 0,
             snapshot: Revision(0),
             installed: Revision(0),
         });
@@ -201,11 +224,13 @@ impl Offloading {
     }
 
     /// The controller names itself: what its predecessor said no longer counts.
-    pub(crate) fn greeted(&mut self, controller: String) {
+    pub(crate) fn greeted(&mut self, controller: String, election_id: u128) {
         self.refused.clear();
         self.reachable.clear();
+        self.last_election_id = election_id;
         if let Some(link) = &mut self.link {
             link.controller = Some(controller);
+            link.election_id = election_id;
             link.installed = Revision(0);
         }
     }

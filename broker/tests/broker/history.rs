@@ -187,6 +187,7 @@ impl Play {
                 }
                 FromController::Hello {
                     controller: "c".into(),
+                    election_id: 1,
                 }
             }
             1 | 2 => FromController::Installed { revision },

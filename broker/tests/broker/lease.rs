@@ -131,6 +131,7 @@ fn a_broker_without_offload_says_nothing() {
     world.broker.link_up(world.now);
     world.tell(FromController::Hello {
         controller: "test".into(),
+        election_id: 1,
     });
     world.tell(FromController::RequestLease { request: 1 });
     assert!(world.said.is_empty());

@@ -90,6 +90,7 @@ impl World {
         self.broker.link_up(self.now);
         self.tell(FromController::Hello {
             controller: "test".into(),
+            election_id: 1,
         });
         match self.said.pop_front() {
             Some(FromBroker::Snapshot(intent)) => intent,

@@ -19,6 +19,7 @@ impl Device {
         self.outbox.clear();
         self.outbox.push(FromController::Hello {
             controller: self.config.name.clone(),
+            election_id: self.election_id,
         });
         let mut known: Vec<Ipv4Addr> = self.learning.endpoints().map(|(ip, _)| *ip).collect();
         known.sort_unstable();

@@ -59,6 +59,8 @@ impl Dirty {
 #[derive(Debug)]
 pub struct Device {
     config: Arc<Config>,
+    /// Its controller's at the switch.
+    election_id: u128,
     /// None before the first broker.
     intent: Option<Intent>,
     index: Index,
@@ -97,6 +99,7 @@ impl Device {
         let plan = Plan::new(&config);
         let apply = Apply::new(config.batch, config.drain(), sizes);
         Self {
+            election_id: config.election_id.into(),
             config,
             intent: None,
             index: Index::default(),
@@ -117,6 +120,11 @@ impl Device {
             waiting: VecDeque::new(),
             outbox: Vec::new(),
         }
+    }
+
+    /// The election id with which the controller is primary; at first the configured one.
+    pub fn set_election_id(&mut self, election_id: u128) {
+        self.election_id = election_id;
     }
 
     /// Takes over what was read from the switch: before anything is written.

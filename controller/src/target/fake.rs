@@ -47,6 +47,10 @@ pub struct State {
     pub stalled: bool,
     /// Whether a program is loaded.
     pub loaded: bool,
+    /// The election id that the controller bids with.
+    pub election_id: u128,
+    /// Whether it is primary as soon as it is connected; else it is told by a report.
+    pub contested: bool,
 }
 
 impl State {
@@ -155,8 +159,18 @@ impl Switch for FakeSwitch {
     async fn connect(&mut self) -> Result<(FakeSwitch, mpsc::Receiver<Event>), TargetError> {
         let (sender, receiver) = mpsc::channel(64);
         *self.events() = Some(sender);
-        self.report(Event::Primary).await;
+        if !self.state().contested {
+            self.report(Event::Primary).await;
+        }
         Ok((self.clone(), receiver))
+    }
+
+    fn raise(&mut self, election_id: u128) {
+        self.state().election_id = election_id;
+    }
+
+    fn election_id(&self) -> u128 {
+        self.state().election_id
     }
 
     fn address(&self) -> String {

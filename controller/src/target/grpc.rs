@@ -48,6 +48,8 @@ pub struct GrpcSwitch {
     tls: TlsConfig,
     device_id: u64,
     election_id: u128,
+    /// Above the configured one since it took over.
+    raised: Option<u128>,
     schema: Schema,
 }
 
@@ -60,6 +62,7 @@ impl GrpcSwitch {
             tls: TlsConfig::default(),
             device_id,
             election_id,
+            raised: None,
             schema,
         }
     }
@@ -109,7 +112,7 @@ impl Switch for GrpcSwitch {
                     .map_err(lost)?
             }
         };
-        let opening = client.open_stream(self.election_id, None);
+        let opening = client.open_stream(self.election_id(), None);
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, opening)
             .await
             .map_err(|_| {
@@ -132,16 +135,25 @@ impl Switch for GrpcSwitch {
         Ok((target, events))
     }
 
+    fn raise(&mut self, election_id: u128) {
+        self.raised = Some(election_id);
+    }
+
+    fn election_id(&self) -> u128 {
+        self.raised.unwrap_or(self.election_id)
+    }
+
     fn address(&self) -> String {
         self.address.clone()
     }
 }
 
 impl GrpcSwitch {
-    fn not_elected(&self, error: ClientError) -> TargetError {
-        let id = self.election_id;
+    fn not_elected(&mut self, error: ClientError) -> TargetError {
+        let id = self.election_id();
         match &error {
             ClientError::Rpc(status) if status.code() == Code::InvalidArgument => {
+                self.raised = None;
                 TargetError::NotPrimary(format!(
                     "election id {id} is taken by another controller ({}): give each its own",
                     status.message()
@@ -194,7 +206,10 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 /// Turns the stream into events, and acknowledges digests. Ends with the stream.
 async fn read_stream(mut stream: Stream, events: mpsc::Sender<Event>, schema: Schema) {
     // `open_stream` has taken in the first answer.
-    let mut first = Some(arbitration_event(stream.is_primary(), None));
+    let mut first = Some(arbitration_event(
+        stream.is_primary(),
+        stream.arbitration().clone(),
+    ));
     loop {
         let event = match first.take() {
             Some(event) => Some(event),
@@ -229,20 +244,21 @@ async fn read_stream(mut stream: Stream, events: mpsc::Sender<Event>, schema: Sc
     }
 }
 
-fn arbitration_event(is_primary: bool, answer: Option<v1::MasterArbitrationUpdate>) -> Event {
+fn arbitration_event(is_primary: bool, answer: v1::MasterArbitrationUpdate) -> Event {
     if is_primary {
         return Event::Primary;
     }
-    let highest = answer.and_then(|answer| answer.election_id);
+    let status = answer.status.map(|status| Code::from_i32(status.code));
     Event::Backup {
-        highest: highest.map(u128::from),
+        highest: answer.election_id.map(u128::from),
+        vacant: status == Some(Code::NotFound),
     }
 }
 
 fn to_event(schema: &Schema, update: Response, is_primary: bool) -> Option<Event> {
     let p4info = schema.p4info();
     match update {
-        Response::Arbitration(answer) => Some(arbitration_event(is_primary, Some(answer))),
+        Response::Arbitration(answer) => Some(arbitration_event(is_primary, answer)),
         Response::Packet(packet) => {
             let header = p4info.packet_in().ok()?;
             let view = match header.decode(&packet.metadata) {

@@ -23,10 +23,12 @@ pub use schema::{PipelineConfig, PipelineError, Schema};
 pub enum Event {
     /// This controller is the primary one.
     Primary,
-    /// Another controller is primary.
+    /// This controller is not primary.
     Backup {
-        /// The highest election id there is, where the switch has said so.
+        /// The highest election id there ever was, where the switch has said so.
         highest: Option<u128>,
+        /// Nobody is primary.
+        vacant: bool,
     },
     /// Digest messages.
     Learned(Vec<Learned>),
@@ -116,6 +118,13 @@ pub trait Switch: Send + 'static {
     fn connect(
         &mut self,
     ) -> impl Future<Output = Result<(Self::Target, mpsc::Receiver<Event>), TargetError>> + Send;
+
+    /// Bids with this election id at the next connections, so that this controller takes over. When
+    /// it turns out to be taken, the configured one is used again.
+    fn raise(&mut self, election_id: u128);
+
+    /// The election id that it bids with.
+    fn election_id(&self) -> u128;
 
     /// Where it is, for messages.
     fn address(&self) -> String;

@@ -347,6 +347,7 @@ impl From<FromBroker> for proto::FromBroker {
                 request,
                 lease: Some(wire_duration(lease)),
             }),
+            FromBroker::Led(led) => Wire::Led(proto::Led { led }),
             FromBroker::AskActivity { query, sessions } => Wire::AskActivity(proto::AskActivity {
                 query,
                 sessions: sessions.into_iter().map(|s| s.0).collect(),
@@ -376,6 +377,7 @@ impl TryFrom<proto::FromBroker> for FromBroker {
                 request: grant.request,
                 lease: lease_from(need(grant.lease, "lease")?)?,
             },
+            Wire::Led(led) => FromBroker::Led(led.led),
             Wire::AskActivity(ask) => FromBroker::AskActivity {
                 query: ask.query,
                 sessions: ask.sessions.into_iter().map(SessionId).collect(),
@@ -421,7 +423,15 @@ impl From<FromController> for proto::FromController {
         use proto::from_controller::Message as Wire;
         use proto::refused::Item;
         let message = match message {
-            FromController::Hello { controller } => Wire::Hello(proto::Hello { controller }),
+            FromController::Hello {
+                controller,
+                election_id,
+            } => Wire::Hello(proto::Hello {
+                controller,
+                election_id_high: (election_id >> 64) as u64,
+                election_id_low: election_id as u64,
+            }),
+            FromController::Standby { controller } => Wire::Standby(proto::Standby { controller }),
             FromController::RequestLease { request } => {
                 Wire::RequestLease(proto::RequestLease { request })
             }
@@ -465,6 +475,11 @@ impl TryFrom<proto::FromController> for FromController {
         Ok(match need(wire.message, "message")? {
             Wire::Hello(hello) => FromController::Hello {
                 controller: hello.controller,
+                election_id: u128::from(hello.election_id_high) << 64
+                    | u128::from(hello.election_id_low),
+            },
+            Wire::Standby(standby) => FromController::Standby {
+                controller: standby.controller,
             },
             Wire::RequestLease(lease) => FromController::RequestLease {
                 request: lease.request,

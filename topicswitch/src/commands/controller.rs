@@ -24,6 +24,7 @@ pub async fn run(args: ControllerArgs, config: Config, tasks: Tasks) -> anyhow::
     controller.check()?;
     controller.device_id = args.device_id.unwrap_or(controller.device_id);
     controller.election_id = args.election_id.unwrap_or(controller.election_id);
+    controller.takeover = args.takeover.unwrap_or(controller.takeover);
     controller.ports = args.ports.unwrap_or(controller.ports);
     controller.p4info = args.p4info.or(controller.p4info);
     controller.device_config = args.json.or(controller.device_config);

@@ -24,9 +24,10 @@ use crate::config::ContractTlsFiles;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Handshakes at once; more wait in the listener's queue.
 const HANDSHAKES: usize = 16;
-/// Between two pings, and how long each may stay unanswered: a controller whose host is gone keeps
-/// neither its link nor a place.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Between two pings, and how long each may stay unanswered: a controller that is frozen or whose host
+/// is gone loses its link, so that a standby hears that nobody leads.
+const PING: Duration = Duration::from_secs(1);
+const PONG: Duration = Duration::from_secs(3);
 /// After an accept that failed, for want of descriptors say.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -100,8 +101,8 @@ impl ContractServer {
     /// The listener's.
     pub async fn serve(self, links: mpsc::Sender<BrokerEnd>) -> anyhow::Result<()> {
         let server = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .http2_keepalive_interval(Some(PING))
+            .http2_keepalive_timeout(Some(PONG))
             .add_service(offload::wire::service(links));
         match self.certificates {
             None => {

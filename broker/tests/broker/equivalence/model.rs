@@ -329,6 +329,7 @@ impl Net {
                     self.broker.link_up(self.instant());
                     self.say(FromController::Hello {
                         controller: "model".into(),
+                        election_id: 1,
                     });
                     for address in self.seen.clone() {
                         let reachable = !self.unreachable.contains(&address);
@@ -389,6 +390,7 @@ impl Net {
                 }
             }
             FromBroker::AskActivity { .. } => panic!("nobody here has a keep-alive"),
+            FromBroker::Led(_) => panic!("this controller is no standby"),
         }
     }
 
@@ -396,7 +398,7 @@ impl Net {
         match said {
             FromBroker::Snapshot(intent) => self.installed = intent.clone(),
             FromBroker::Delta(delta) => self.installed.apply(delta).unwrap(),
-            FromBroker::Grant { .. } | FromBroker::AskActivity { .. } => return,
+            _ => return,
         }
         for topic in self.installed.topics.values() {
             assert!(topic.served_q1.is_subset(&topic.served_q0));

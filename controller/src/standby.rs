@@ -1,0 +1,168 @@
+//! When a controller that is not primary takes over.
+//!
+//! ```text
+//!                 nobody is primary, or the broker says that nobody leads
+//!   Waiting ────────────────────────────────────────────────────────────────▶ Doubting
+//!      ▲                                                                          │
+//!      └──────────────── somebody is primary, and linked to the broker ◀──────────┤
+//!                                                                                 │ takeover_ms
+//!                                                                                 ▼
+//!                                                              bid with the highest election id + 1
+//! ```
+//! A switch promotes nobody unasked (P4Runtime specification, "Client Arbitration and Controller
+//! Replication"), and it notices neither that a primary is frozen nor that it lost the broker. So a
+//! standby listens to both: the switch says whether there is a primary, the broker whether a
+//! controller is linked to it.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Takeover};
+
+/// What a controller that is not primary knows of who is.
+#[derive(Debug)]
+pub(crate) struct Standby {
+    takeover: Takeover,
+    patience: Duration,
+    /// The highest election id that the switch has seen.
+    highest: Option<u128>,
+    /// The switch says that nobody is primary.
+    vacant: bool,
+    /// Whether the broker says that a controller is linked; None while it says nothing.
+    led: Option<bool>,
+    /// Since when there is a reason to take over.
+    since: Option<Instant>,
+}
+
+impl Standby {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            takeover: config.takeover,
+            patience: Duration::from_millis(config.takeover_ms),
+            highest: None,
+            vacant: false,
+            led: None,
+            since: None,
+        }
+    }
+
+    /// Whether it helps to ask the broker who leads.
+    pub(crate) fn watches(&self) -> bool {
+        self.takeover == Takeover::WhenVacant && self.highest.is_some()
+    }
+
+    /// The switch says that this controller is not primary.
+    pub(crate) fn backup(&mut self, now: Instant, highest: Option<u128>, vacant: bool) {
+        self.highest = highest.or(self.highest);
+        self.vacant = vacant;
+        self.weigh(now);
+    }
+
+    /// The broker says whether a controller is linked to it, or (None) is not to be asked.
+    pub(crate) fn led(&mut self, now: Instant, led: Option<bool>) {
+        self.led = led;
+        self.weigh(now);
+    }
+
+    fn weigh(&mut self, now: Instant) {
+        let reason = match self.takeover {
+            Takeover::Never => false,
+            Takeover::WhenVacant => self.vacant || self.led == Some(false),
+            Takeover::Always => true,
+        };
+        match reason && self.highest.is_some() {
+            true => self.since.get_or_insert(now),
+            false => return self.since = None,
+        };
+    }
+
+    /// When it is to take over, if nothing changes.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        Some(self.since? + self.patience)
+    }
+
+    /// The election id to bid with, when it is time.
+    pub(crate) fn due(&self, now: Instant) -> Option<u128> {
+        let highest = self.highest?;
+        self.next_deadline()
+            .is_some_and(|deadline| deadline <= now)
+            .then(|| highest.saturating_add(1))
+    }
+
+    /// Why it waits, for people.
+    pub(crate) fn describe(&self, own: u128) -> String {
+        let highest = match self.highest {
+            Some(id) => id.to_string(),
+            None => return format!("this controller bids with election id {own}"),
+        };
+        match (self.vacant, self.led) {
+            (true, _) => format!(
+                "no controller is primary; the highest election id was {highest}, this one has {own}"
+            ),
+            (false, Some(false)) => format!(
+                "a controller with election id {highest} is primary but not linked to the broker; \
+                 this one has {own}"
+            ),
+            (false, _) => {
+                format!("a controller with election id {highest} is primary; this one has {own}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    fn standby(takeover: Takeover) -> Standby {
+        Standby::new(&Config {
+            takeover,
+            takeover_ms: 100,
+            ..Config::default()
+        })
+    }
+
+    #[test]
+    fn a_vacancy_that_lasts_is_filled_with_the_next_election_id() {
+        let mut standby = standby(Takeover::WhenVacant);
+        let now = Instant::now();
+        standby.backup(now, Some(7), false);
+        assert_eq!(standby.next_deadline(), None);
+        standby.backup(now, Some(7), true);
+        assert_eq!(standby.due(now + PATIENCE / 2), None);
+        assert_eq!(standby.due(now + PATIENCE), Some(8));
+    }
+
+    #[test]
+    fn a_primary_that_comes_back_in_time_stays() {
+        let mut standby = standby(Takeover::WhenVacant);
+        let now = Instant::now();
+        standby.backup(now, Some(7), true);
+        standby.backup(now + PATIENCE / 2, Some(7), false);
+        assert_eq!(standby.due(now + PATIENCE), None);
+    }
+
+    #[test]
+    fn a_primary_without_the_broker_is_replaced_and_one_that_cannot_be_asked_about_is_not() {
+        let mut standby = standby(Takeover::WhenVacant);
+        let now = Instant::now();
+        standby.backup(now, Some(7), false);
+        standby.led(now, Some(false));
+        standby.led(now + PATIENCE / 2, None);
+        assert_eq!(standby.due(now + PATIENCE), None);
+        standby.led(now + PATIENCE, Some(false));
+        assert_eq!(standby.due(now + PATIENCE * 2), Some(8));
+    }
+
+    #[test]
+    fn one_that_is_told_to_wait_waits_and_one_that_is_told_to_lead_does_not() {
+        let now = Instant::now();
+        let mut never = standby(Takeover::Never);
+        never.backup(now, Some(7), true);
+        assert_eq!(never.next_deadline(), None);
+        let mut always = standby(Takeover::Always);
+        always.backup(now, Some(7), false);
+        assert_eq!(always.due(now + PATIENCE), Some(8));
+    }
+}
