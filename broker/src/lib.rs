@@ -28,7 +28,13 @@
 //!   was awake only for its buffered messages is asleep again.
 //! - QoS 0 messages for clients that are not connected are dropped; those for sleeping clients wait.
 //! - PUBLISH and requests without a session are answered with DISCONNECT, answers are ignored.
-//! - `$share` filters and QoS −1 subscriptions are answered with "not supported".
+//! - `$share/{group}/{filter}` is a shared subscription as in MQTT 5 §4.8.2: one member of the group gets
+//!   each message, the same one for all of a publisher's as long as it stays. A connected member comes
+//!   before a sleeping one, that before one whose session waits for it. What a member leaves behind goes
+//!   to another: what it was not sent when it falls asleep, unsubscribes or disconnects, and what it did
+//!   not acknowledge at QoS 1 when its connection ends. What it was sent at QoS 2 stays its own.
+//! - QoS −1 subscriptions, and `$share/` filters without a group or a filter, are answered with "not
+//!   supported".
 // A test sets a socket option that no safe wrapper knows.
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
@@ -43,6 +49,7 @@ mod offloading;
 mod rate;
 mod retained;
 mod session;
+mod shares;
 mod stats;
 pub mod store;
 mod subscriptions;

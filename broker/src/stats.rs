@@ -21,6 +21,8 @@ pub struct Stats {
     pub tag_unknown_topic: u64,
     /// Messages handed to subscribers by the broker itself, each recipient counted.
     pub delivered: u64,
+    /// Messages that went from a member of a share group to another because that one left.
+    pub handed_over: u64,
     /// Recipients that a tagged copy had already reached, so that the broker left them out.
     pub delivered_by_data_plane: u64,
     /// PUBLISH of QoS 0 and −1 dropped because there were too many in a second.

@@ -7,6 +7,7 @@ use offload::SessionId;
 
 use crate::durable::Touched;
 use crate::levels::Levels;
+use crate::shares;
 
 /// What one subscription, or several overlapping ones of a session, give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Grant {
     }
 }
 
-/// All subscriptions of all sessions.
+/// All subscriptions of all sessions, those in share groups included, each under its whole filter.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     filters: Levels<BTreeMap<SessionId, Grant>>,
@@ -127,9 +128,17 @@ impl Subscriptions {
         }
     }
 
-    /// Who subscribes to the topic name, and how.
+    /// Who has a subscription of exactly this filter, and how.
+    pub(crate) fn of_filter(&self, filter: &str) -> Option<&BTreeMap<SessionId, Grant>> {
+        self.filters.get(filter)
+    }
+
+    /// Who subscribes to the topic name for itself, not in a share group, and how.
     pub(crate) fn for_name(&self, name: &str) -> BTreeMap<SessionId, Grant> {
         let mut found: BTreeMap<SessionId, Grant> = BTreeMap::new();
+        if shares::is_reserved(name) {
+            return found;
+        }
         self.filters.matching(name, |sessions| {
             for (&session, &grant) in sessions {
                 found
@@ -141,9 +150,12 @@ impl Subscriptions {
         found
     }
 
-    /// How this session subscribes to the topic name.
+    /// How this session subscribes to the topic name for itself.
     pub(crate) fn of_session(&self, name: &str, session: SessionId) -> Option<Grant> {
         let mut found: Option<Grant> = None;
+        if shares::is_reserved(name) {
+            return None;
+        }
         self.filters.matching(name, |sessions| {
             if let Some(&grant) = sessions.get(&session) {
                 found = Some(found.map_or(grant, |sum| sum.and(grant)));

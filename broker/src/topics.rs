@@ -9,22 +9,39 @@ use rustc_hash::FxHashMap;
 
 use crate::durable::Touched;
 use crate::levels::Levels;
-use crate::offloading::generations::{Generations, ServedHistory};
+use crate::offloading::generations::{Generations, Sequence, ServedHistory};
+use crate::shares::ShareId;
 
-/// One session that receives a topic, by one or several of its subscriptions.
-#[derive(Debug)]
-pub(crate) struct Subscriber {
+/// What a session is owed of a topic for itself, whatever share groups it is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordinary {
     /// The highest QoS granted by a matching subscription.
     pub(crate) granted: Qos,
     /// Whether the SUBACK of a matching subscription was sent. Before that, the session is owed
     /// only what the data plane saw under a generation that counts it in.
     pub(crate) active: bool,
+}
+
+/// One session that receives a topic, by one or several of its subscriptions.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    /// `None` for one that is only a member of share groups.
+    pub(crate) ordinary: Option<Ordinary>,
     /// What PUBLISH to the session calls the topic; `None` until the client knows a topic id.
     pub(crate) alias: Option<Alias>,
     /// The client refused a topic id for this topic: it gets nothing until it subscribes anew.
     pub(crate) rejected: bool,
-    /// When the data plane served it, and since when it is counted in.
+    /// When the data plane served it, and since when it is counted in. Of a member of a share group
+    /// alone: whether the data plane may choose it.
     pub(crate) served: ServedHistory,
+}
+
+/// A share group that a topic belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicShare {
+    pub(crate) id: ShareId,
+    /// The first generation that counts the group in; `None` until that one is made.
+    pub(crate) since: Option<Sequence>,
 }
 
 /// One topic name.
@@ -36,6 +53,12 @@ pub(crate) struct Topic {
     /// Predefined topic ids that mean it, for all or for single clients.
     pub(crate) predefined: u32,
     pub(crate) subscribers: BTreeMap<SessionId, Subscriber>,
+    /// How many of them are more than members of share groups.
+    ordinary: usize,
+    /// The share groups whose filter matches the name.
+    pub(crate) shares: Vec<TopicShare>,
+    /// The one among whose members the data plane chooses.
+    pub(crate) planned_share: Option<ShareId>,
     /// Aliases of sessions that may publish.
     pub(crate) publications: u32,
     /// Topic ids that sessions hold.
@@ -44,6 +67,35 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
+    /// What the session is owed for itself from now on. It is among the subscribers.
+    pub(crate) fn set_ordinary(&mut self, session: SessionId, ordinary: Option<Ordinary>) {
+        if let Some(subscriber) = self.subscribers.get_mut(&session) {
+            self.ordinary += usize::from(ordinary.is_some());
+            self.ordinary -= usize::from(subscriber.ordinary.is_some());
+            subscriber.ordinary = ordinary;
+        }
+    }
+
+    /// Number of subscribers that are owed the topic for themselves.
+    pub(crate) fn ordinary(&self) -> usize {
+        self.ordinary
+    }
+
+    /// The session does not receive the topic any more.
+    pub(crate) fn remove_subscriber(&mut self, session: SessionId) {
+        self.set_ordinary(session, None);
+        self.subscribers.remove(&session);
+    }
+
+    /// The topic belongs to the share group, since ever or from the next generation on.
+    pub(crate) fn add_share(&mut self, id: ShareId, joining: bool) {
+        if self.shares.iter().all(|share| share.id != id) {
+            let since = (!joining).then_some(0);
+            self.generations.joined |= joining;
+            self.shares.push(TopicShare { id, since });
+        }
+    }
+
     /// The short topic name, where the name has exactly two octets (MQTT-SN 1.2 §3).
     pub(crate) fn short(&self) -> Option<Alias> {
         short_alias(&self.name)
@@ -185,6 +237,9 @@ impl Topics {
                 home,
                 predefined: 0,
                 subscribers: BTreeMap::new(),
+                ordinary: 0,
+                shares: Vec::new(),
+                planned_share: None,
                 publications: 0,
                 topic_ids: 0,
                 generations: Generations::default(),

@@ -107,8 +107,10 @@ impl Index {
             }
             Change::Serve(index, step) => {
                 if let Some(topic) = intent.topics.get(index) {
-                    for (session, _) in &step.members {
-                        if topic.member(*session).is_some() {
+                    let ordinary = step.members.iter().map(|(session, _)| session);
+                    let shared = step.shared.iter().map(|(session, _)| session);
+                    for session in ordinary.chain(shared) {
+                        if topic.member(*session).is_some() || topic.shared.contains_key(session) {
                             put(&mut self.topics_of, add, *session, *index);
                         }
                     }

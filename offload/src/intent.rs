@@ -89,6 +89,8 @@ pub struct ShareMember {
     pub generation: Generation,
     /// The data plane serves the member at QoS 1 too. Where it does not, `copy_q1` of the topic is set.
     pub serve_q1: bool,
+    /// What it calls the topic, where that is not the home alias.
+    pub alias: Option<Alias>,
 }
 
 /// What the data plane shall do with a PUBLISH to one topic.
@@ -118,7 +120,7 @@ pub struct Topic {
     /// for each PUBLISH, the same one for all of a publisher's as long as it stays. Empty where there is
     /// no such group or the broker serves it. None of them is in `served_q0` or `served_q1`.
     pub shared: BTreeMap<SessionId, ShareMember>,
-    /// Served sessions that know the topic by another alias than the home alias, share members included.
+    /// Sessions of `served_q0` or `served_q1` that know the topic by another alias than the home alias.
     pub aliases: BTreeMap<SessionId, Alias>,
 }
 
@@ -136,8 +138,7 @@ pub struct Member {
 /// A step of one topic that is offloaded already: who joins, who leaves, who is served otherwise.
 ///
 /// It says in full what the topic is to be but for the sessions that it does not name, which stay
-/// as they are, and so do the share members. So a join costs the same on a topic of ten subscribers
-/// and of ten thousand.
+/// as they are. So a join costs the same on a topic of ten subscribers and of ten thousand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
     /// Names the served sets that result.
@@ -150,6 +151,8 @@ pub struct Serve {
     pub ack_q1: bool,
     /// The sessions that are served otherwise than before; None: no longer.
     pub members: Vec<(SessionId, Option<Member>)>,
+    /// The share members that come, are served otherwise, or (None) go.
+    pub shared: Vec<(SessionId, Option<ShareMember>)>,
 }
 
 impl Topic {
@@ -172,6 +175,9 @@ impl Topic {
         self.ack_q1 = step.ack_q1;
         for &(session, member) in &step.members {
             self.set_member(session, member);
+        }
+        for &(session, member) in &step.shared {
+            set(&mut self.shared, session, member);
         }
     }
 
@@ -462,6 +468,7 @@ mod tests {
             copy_q1: false,
             ack_q1: true,
             members,
+            shared: vec![],
         }
     }
 
@@ -476,11 +483,21 @@ mod tests {
             q1: true,
             alias: Some(alias),
         };
+        let shared = ShareMember {
+            generation: Generation(3),
+            serve_q1: true,
+            alias: None,
+        };
         let mut topic = served();
-        topic.serve(&step(vec![
-            (SessionId(1), None),
-            (SessionId(3), Some(joins)),
-        ]));
+        topic.shared = [(SessionId(4), shared), (SessionId(5), shared)].into();
+        topic.serve(&Serve {
+            shared: vec![(SessionId(5), None), (SessionId(6), Some(shared))],
+            ..step(vec![(SessionId(1), None), (SessionId(3), Some(joins))])
+        });
+        assert_eq!(
+            topic.shared,
+            [(SessionId(4), shared), (SessionId(6), shared)].into()
+        );
         assert_eq!(topic.served_q0, [SessionId(2), SessionId(3)].into());
         assert_eq!(topic.served_q1, [SessionId(2), SessionId(3)].into());
         assert_eq!(topic.aliases, [(SessionId(3), alias)].into());

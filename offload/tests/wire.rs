@@ -39,6 +39,7 @@ fn intent() -> Intent {
             ShareMember {
                 generation: Generation(10),
                 serve_q1: true,
+                alias: Some(short),
             },
         )]
         .into(),
@@ -162,6 +163,17 @@ async fn every_message_arrives_as_it_was_sent() {
                     q0: true,
                     q1: false,
                     alias: Some(key.alias),
+                }),
+            ),
+        ],
+        shared: vec![
+            (SessionId(1), None),
+            (
+                SessionId(9),
+                Some(ShareMember {
+                    generation: Generation(11),
+                    serve_q1: false,
+                    alias: None,
                 }),
             ),
         ],

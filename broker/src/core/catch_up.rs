@@ -107,10 +107,11 @@ impl Broker {
             .topics
             .get(index)
             .and_then(|topic| topic.subscribers.get(&id));
-        let Some(subscriber) = subscriber.filter(|subscriber| !subscriber.rejected) else {
+        let subscriber = subscriber.filter(|subscriber| !subscriber.rejected);
+        let Some(ordinary) = subscriber.and_then(|subscriber| subscriber.ordinary) else {
             return false;
         };
-        let qos = delivered_qos(retained.qos, subscriber.granted);
+        let qos = delivered_qos(retained.qos, ordinary.granted);
         let payload = Arc::clone(&retained.payload);
         self.append(id, index, qos, true, &payload)
     }

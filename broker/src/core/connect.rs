@@ -9,12 +9,13 @@ use mqttsn::{Alias, Packet, Qos, ReturnCode, TopicIdType};
 use offload::{Change, PublicationKey, RefusedItem, SessionId, TopicIndex};
 
 use super::Broker;
-use super::deliver::Origin;
+use super::deliver::{By, Message, Origin};
 use crate::access::Client;
 use crate::offloading::contract_alias;
 use crate::offloading::gate::Reply;
 use crate::session::State;
 use crate::session::will::{ConnectRequest, Dialogue, Will, WillData};
+use crate::shares::Publisher;
 use crate::transmit::{Peer, Source, Via};
 
 impl Broker {
@@ -321,6 +322,7 @@ impl Broker {
         for &index in &session.topics {
             self.offloading.mark_subscriber(index, id);
         }
+        self.take_on(id);
         self.resume(now, id);
     }
 
@@ -363,6 +365,7 @@ impl Broker {
         if let Some(patience) = session.patience(&self.config) {
             self.timers.schedule(id, &mut session.timer, now + patience);
         }
+        self.hand_on(id);
     }
 
     pub(super) fn on_pingreq(
@@ -480,20 +483,27 @@ impl Broker {
         };
         self.stats.sessions_lost += 1;
         let will = session.will.clone();
+        let by = By::Publisher(Publisher::client(&session.client_id));
         tracing::debug!(client = %session.client_id, "session lost");
         self.end_connection(id);
         if let Some(will) = will {
-            self.publish_will(now, &will);
+            self.publish_will(now, &will, by);
         }
     }
 
-    pub(super) fn publish_will(&mut self, now: Instant, will: &Will) {
+    pub(super) fn publish_will(&mut self, now: Instant, will: &Will, by: By) {
         let Some(index) = self.topic_named(&will.topic) else {
             return;
         };
         self.stats.wills += 1;
-        let (qos, retain) = (will.qos, will.retain);
-        self.deliver(now, index, qos, retain, &will.payload, Origin::Here);
+        let message = Message {
+            topic: index,
+            qos: will.qos,
+            retain: will.retain,
+            data: &will.payload,
+            by,
+        };
+        self.deliver(now, &message, Origin::Here);
     }
 
     /// The connection is over: the session stays if it asked for it.
@@ -512,6 +522,7 @@ impl Broker {
         self.timers.cancel(id, &mut session.timer);
         self.withdraw(id);
         self.sessions.unbind(id);
+        self.hand_on(id);
     }
 
     /// Takes all that the session has out of the data plane.
@@ -522,6 +533,7 @@ impl Broker {
         session.deferred.clear();
         session.unannounced.clear();
         session.hand_over.clear();
+        session.introduce.clear();
         let direct = session.peer.is_direct().then_some(session.peer.address);
         for (alias, index) in std::mem::take(&mut session.publications) {
             self.release_publication(direct.map(|address| (address, alias)), index);
@@ -565,10 +577,15 @@ impl Broker {
         self.timers.cancel(id, &mut session.timer);
         for filter in &session.filters {
             self.subscriptions.remove(filter, id);
+            self.left_share(id, filter);
+        }
+        session.outbox.suspend();
+        for message in session.outbox.take(|message| message.shared.is_some()) {
+            self.orphan(id, message);
         }
         for &index in &session.topics {
             if let Some(topic) = self.topics.get_mut(index) {
-                topic.subscribers.remove(&id);
+                topic.remove_subscriber(id);
             }
             self.topics.released(index);
         }

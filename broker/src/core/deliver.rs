@@ -1,5 +1,6 @@
 //! Messages to subscribers: at once where nothing is in the way, else through the outbox.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use super::Broker;
 use crate::offloading::generations::Sequence;
 use crate::session::State;
 use crate::session::outbox::{Exchange, Full, InFlight, Queued, Room};
+use crate::shares::Publisher;
 
 /// Who was served before the broker got the message.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,39 @@ pub(super) enum Origin {
     HereOnly(SessionId),
     /// Those whom the data plane served under this generation.
     DataPlane(Sequence),
+}
+
+/// Who published a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    /// A client, by its session.
+    Session(SessionId),
+    /// Anybody who is there.
+    Address(SocketAddr),
+    /// One whose session may be gone.
+    Publisher(Publisher),
+}
+
+/// What is published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    pub(super) topic: TopicIndex,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) data: &'a [u8],
+    pub(super) by: By,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn of(topic: TopicIndex, publish: &Publish<'a>, by: By) -> Self {
+        Message {
+            topic,
+            qos: publish.qos,
+            retain: publish.retain,
+            data: publish.data,
+            by,
+        }
+    }
 }
 
 /// QoS −1 counts as 0; a message is delivered at the lower of published and granted QoS
@@ -46,15 +81,14 @@ impl Broker {
     }
 
     /// Gives a message to the subscribers that do not have it yet.
-    pub(super) fn deliver(
-        &mut self,
-        now: Instant,
-        index: TopicIndex,
-        qos: Qos,
-        retain: bool,
-        payload: &[u8],
-        origin: Origin,
-    ) {
+    pub(super) fn deliver(&mut self, now: Instant, message: &Message<'_>, origin: Origin) {
+        let Message {
+            topic: index,
+            qos,
+            retain,
+            data: payload,
+            ..
+        } = *message;
         if retain && !matches!(origin, Origin::HereOnly(_)) {
             self.retain(index, qos, payload);
         }
@@ -71,11 +105,15 @@ impl Broker {
             Origin::HereOnly(only) => topic.subscribers.range(only..=only),
             _ => topic.subscribers.range(..),
         };
+        let shared = !topic.shares.is_empty();
         for (&id, subscriber) in recipients {
+            let Some(ordinary) = subscriber.ordinary else {
+                continue;
+            };
             match origin {
                 Origin::HereBut(publisher) if id == publisher => continue,
                 Origin::Here | Origin::HereBut(_) | Origin::HereOnly(_) => {
-                    if !subscriber.active {
+                    if !ordinary.active {
                         continue;
                     }
                 }
@@ -100,7 +138,7 @@ impl Broker {
             let Some(session) = self.sessions.get(id) else {
                 continue;
             };
-            let delivered = delivered_qos(qos, subscriber.granted);
+            let delivered = delivered_qos(qos, ordinary.granted);
             let served = subscriber.served.current();
             // What the data plane also brings must not queue here: it would be overtaken. Order is
             // among messages published at the same QoS (MQTT 3.1.1 §4.6), and these were none in
@@ -137,6 +175,9 @@ impl Broker {
             }
         }
         self.waiting = waiting;
+        if shared {
+            self.serve_shares(now, message, origin);
+        }
     }
 
     /// Queues a message; whether there was room.
@@ -148,7 +189,7 @@ impl Broker {
         retain: bool,
         payload: &Arc<[u8]>,
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(id) else {
+        let Some(session) = self.sessions.get(id) else {
             return false;
         };
         if session.state == State::Disconnected && qos == Qos::Zero {
@@ -163,21 +204,27 @@ impl Broker {
             retain,
             sent_as: None,
             registered_again: false,
+            shared: None,
         };
+        match self.queue(id, message) {
+            Ok(()) => return true,
+            Err(Full::Client) => self.stats.dropped_queue_full += 1,
+            Err(Full::All) => self.stats.dropped_total_full += 1,
+        }
+        false
+    }
+
+    /// Puts a message into the session's outbox.
+    pub(super) fn queue(&mut self, id: SessionId, message: Queued) -> Result<(), Full> {
         let room = Room {
             messages: self.config.max_queued_messages,
             octets: self.config.max_queued_octets,
             total: self.config.max_total_queued_octets,
         };
-        match session.outbox.push(message, room) {
-            Ok(gave_way) => {
-                self.stats.dropped_queue_full += gave_way as u64;
-                return true;
-            }
-            Err(Full::Client) => self.stats.dropped_queue_full += 1,
-            Err(Full::All) => self.stats.dropped_total_full += 1,
-        }
-        false
+        let session = self.sessions.get_mut(id).ok_or(Full::Client)?;
+        let gave_way = session.outbox.push(message, room)?;
+        self.stats.dropped_queue_full += gave_way as u64;
+        Ok(())
     }
 
     /// Sends what can be sent from the session's outbox.
@@ -196,6 +243,9 @@ impl Broker {
                 return;
             };
             let Some(front) = session.outbox.front() else {
+                if self.introduce_next(now, id) {
+                    return;
+                }
                 break;
             };
             let index = front.topic;
@@ -203,9 +253,19 @@ impl Broker {
                 session.outbox.pop();
                 continue;
             };
-            let Some(subscriber) = topic.subscribers.get(&id) else {
+            let subscriber = topic.subscribers.get(&id);
+            let wanted = match front.shared {
+                None => subscriber.is_some_and(|subscriber| subscriber.ordinary.is_some()),
+                Some(shared) => {
+                    let filter = self.shares.filter(shared.share);
+                    filter.is_some_and(|filter| session.filters.contains(filter))
+                }
+            };
+            let Some(subscriber) = subscriber.filter(|_| wanted) else {
                 // Unsubscribed meanwhile: what has not been sent need not be (MQTT 3.1.1 §3.10.4).
-                session.outbox.pop();
+                if let Some(left) = session.outbox.pop() {
+                    self.orphan(id, left);
+                }
                 continue;
             };
             let octets = match subscriber.alias {
@@ -278,7 +338,7 @@ impl Broker {
     }
 
     /// Sends the message of the exchange under way, for the first time or again.
-    fn send_in_flight(&mut self, now: Instant, id: SessionId) {
+    pub(super) fn send_in_flight(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -364,7 +424,12 @@ impl Broker {
         if regack.return_code.is_accepted() {
             self.topic_id_known(id, index, topic_id);
         } else {
-            self.stats.dropped_no_topic_id += session.outbox.drop_topic(index) as u64;
+            let dropped = session.outbox.take(|message| message.topic == index);
+            for message in dropped {
+                if !self.orphan(id, message) {
+                    self.stats.dropped_no_topic_id += 1;
+                }
+            }
             // Congestion passes; the other reasons do not.
             if regack.return_code != ReturnCode::Congestion {
                 self.reject_topic(id, index);
@@ -486,7 +551,7 @@ impl Broker {
     }
 }
 
-fn register(topic_id: u16, msg_id: MsgId, topic_name: &str) -> Packet<'_> {
+pub(super) fn register(topic_id: u16, msg_id: MsgId, topic_name: &str) -> Packet<'_> {
     Packet::Register(Register {
         topic_id,
         msg_id,
@@ -494,7 +559,7 @@ fn register(topic_id: u16, msg_id: MsgId, topic_name: &str) -> Packet<'_> {
     })
 }
 
-fn publish_qos0(alias: Alias, retain: bool, data: &[u8]) -> Publish<'_> {
+pub(super) fn publish_qos0(alias: Alias, retain: bool, data: &[u8]) -> Publish<'_> {
     Publish {
         dup: false,
         qos: Qos::Zero,

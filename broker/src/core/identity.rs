@@ -25,9 +25,11 @@ use mqttsn::types::{CLIENT_ID_MAX, CLIENT_ID_MIN};
 use offload::SessionId;
 
 use super::Broker;
+use super::deliver::By;
 use crate::access::{Admitted, Client, Denied};
 use crate::config::Takeover;
 use crate::session::{Session, State};
+use crate::shares::Publisher;
 use crate::transmit::{Peer, Source, Via};
 
 impl Broker {
@@ -114,6 +116,7 @@ impl Broker {
         };
         let connected = matches!(session.state, State::Active | State::Awake);
         let will = session.will.clone().filter(|_| connected);
+        let by = By::Publisher(Publisher::client(&session.client_id));
         if session.state == State::Disconnected || session.peer == *peer {
             return;
         }
@@ -124,7 +127,7 @@ impl Broker {
         }
         self.end_connection(id);
         if let Some(will) = will {
-            self.publish_will(now, &will);
+            self.publish_will(now, &will, by);
         }
     }
 

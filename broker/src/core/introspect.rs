@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Broker;
 use crate::offloading::contract_alias;
 use crate::offloading::intent::Unserved;
-use crate::session::State;
+use crate::session::{Session, State};
 use crate::topics::Topic;
 
 /// The broker as a whole.
@@ -57,6 +57,8 @@ pub struct Sizes {
     pub topics: usize,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
+    /// Share groups that have members.
+    pub share_groups: usize,
     /// Octets of topic names and filters.
     pub name_octets: usize,
     /// Octets that wait for all clients, overhead included.
@@ -111,8 +113,10 @@ pub struct SubscriberInfo {
     pub session: u32,
     /// The client's own name.
     pub client_id: String,
-    /// The granted QoS.
-    pub granted: i8,
+    /// The granted QoS; `None` for one that is only a member of share groups.
+    pub granted: Option<i8>,
+    /// The share groups by which it receives the topic, as their whole filters.
+    pub share_groups: Vec<String>,
     /// What PUBLISH to it calls the topic; `None` before it knows a topic id.
     pub alias: Option<String>,
     /// Whether the data plane serves it PUBLISH of QoS 0.
@@ -187,6 +191,7 @@ impl Broker {
             dialogues: self.dialogues.len(),
             topics: self.topics.len(),
             subscriptions: self.subscriptions.len(),
+            share_groups: self.shares.len(),
             name_octets: self.topics.name_octets() + self.subscriptions.filter_octets(),
             queued_octets: self.sessions.queued.octets(),
             retained: self.retained.len(),
@@ -258,10 +263,19 @@ impl Broker {
     fn topic_info(&self, index: offload::TopicIndex, topic: &Topic) -> TopicInfo {
         let wanted = self.offloading.intent.topics.get(&index);
         let serves = |id: &SessionId, q1: bool| {
-            wanted.is_some_and(|wanted| match q1 {
-                false => wanted.served_q0.contains(id),
-                true => wanted.served_q1.contains(id),
+            wanted.is_some_and(|wanted| {
+                let member = wanted.shared.get(id);
+                match q1 {
+                    false => wanted.served_q0.contains(id) || member.is_some(),
+                    true => wanted.served_q1.contains(id) || member.is_some_and(|m| m.serve_q1),
+                }
             })
+        };
+        let groups = |session: &Session| -> Vec<String> {
+            let groups = topic.shares.iter();
+            let filters = groups.filter_map(|share| self.shares.filter(share.id));
+            let own = filters.filter(|&filter| session.filters.contains(filter));
+            own.map(str::to_owned).collect()
         };
         TopicInfo {
             topic: index.0,
@@ -286,11 +300,17 @@ impl Broker {
                     Some(SubscriberInfo {
                         session: id.0,
                         client_id: session.client_id.to_string(),
-                        granted: subscriber.granted.level(),
+                        granted: subscriber.ordinary.map(|ordinary| ordinary.granted.level()),
+                        share_groups: groups(session),
                         alias: subscriber.alias.map(|a| contract_alias(a).to_string()),
                         served_q0: serves(&id, false),
                         served_q1: serves(&id, true),
-                        unserved: self.offloading.eligible(index, session, subscriber).err(),
+                        unserved: match self.offloading.eligible(index, session, subscriber) {
+                            Err(why) => Some(why),
+                            // Nothing is in the way of this one; something is of its group.
+                            Ok(()) if !serves(&id, false) => Some(Unserved::Shared),
+                            Ok(()) => None,
+                        },
                     })
                 })
                 .collect(),

@@ -15,15 +15,18 @@ mod predefined;
 mod publish;
 mod reload;
 mod restart;
+mod share;
 mod subscribe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mqttsn::packet::Puback;
 use mqttsn::{DecodeError, Frame, MsgId, MsgType, Packet, Qos, ReturnCode, Tag};
 use offload::{FromBroker, SessionId, TopicIndex};
+
+use share::Orphan;
 
 pub use introspect::{SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
 
@@ -33,10 +36,12 @@ use crate::config::{Config, ConfigError};
 use crate::durable::Recorder;
 use crate::offloading::Offloading;
 use crate::offloading::gate::{Opened, Reply};
+use crate::offloading::shares::Groups;
 use crate::retained::Retained;
 use crate::session::State;
 use crate::session::store::Sessions;
 use crate::session::will::Dialogues;
+use crate::shares::{Shared, Shares};
 use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
 use crate::timers::Timers;
@@ -55,6 +60,7 @@ pub struct Broker {
     sessions: Sessions,
     topics: Topics,
     subscriptions: Subscriptions,
+    shares: Shares,
     retained: Retained,
     dialogues: Dialogues,
     timers: Timers,
@@ -67,6 +73,10 @@ pub struct Broker {
     recorder: Option<Box<Recorder>>,
     /// Recipients for whom a message must wait; kept for its memory only.
     waiting: Vec<(SessionId, Qos)>,
+    /// Share groups that chose the publisher itself, which gets its copy behind the answer.
+    to_publisher: Vec<(Shared, Qos)>,
+    /// Messages that a member of a share group left behind, until the call ends.
+    orphans: VecDeque<Orphan>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -119,6 +129,7 @@ impl Broker {
             sessions: Sessions::default(),
             topics: Topics::default(),
             subscriptions: Subscriptions::default(),
+            shares: Shares::default(),
             retained: Retained::new(config.max_retained, config.max_retained_octets),
             dialogues: Dialogues::default(),
             timers: Timers::default(),
@@ -129,6 +140,8 @@ impl Broker {
             stats: Stats::default(),
             recorder: None,
             waiting: Vec::new(),
+            to_publisher: Vec::new(),
+            orphans: VecDeque::new(),
             config,
             access,
         })
@@ -330,8 +343,13 @@ impl Broker {
     /// Ends a call: brings the intent up to date and sends the answers that need not wait.
     fn settle(&mut self, now: Instant) {
         loop {
+            self.rehome(now);
+            let groups = Groups {
+                shares: &self.shares,
+                subscriptions: &self.subscriptions,
+            };
             self.offloading
-                .update(now, &mut self.topics, &mut self.sessions);
+                .update(now, &mut self.topics, &mut self.sessions, groups);
             // A held answer with a revision that is in force is not held at all: it opens below.
             let revision = self.offloading.intent.revision;
             let installed = self.offloading.installed();
@@ -423,6 +441,7 @@ impl Broker {
         for (id, grant) in self.subscriptions.for_name(name) {
             self.add_subscriber(id, index, grant, None, false);
         }
+        self.join_shares(index, name);
         Some(index)
     }
 

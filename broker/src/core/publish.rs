@@ -7,7 +7,7 @@ use mqttsn::{Alias, MsgId, Packet, Qos, ReturnCode, Tag, TopicIdType};
 use offload::{Generation, SessionId, TopicIndex};
 
 use super::Broker;
-use super::deliver::Origin;
+use super::deliver::{By, Message, Origin};
 use crate::session::Session;
 use crate::transmit::Peer;
 
@@ -30,7 +30,7 @@ impl Broker {
             None => {
                 self.stats.publish_untagged += 1;
                 match publish.qos {
-                    Qos::MinusOne => self.on_publish_without_session(now, publish),
+                    Qos::MinusOne => self.on_publish_without_session(now, peer, publish),
                     Qos::Zero | Qos::One | Qos::Two => self.on_untagged(now, peer, publish),
                 }
             }
@@ -65,14 +65,12 @@ impl Broker {
         let Some(origin) = origin else {
             return;
         };
-        self.deliver(
-            now,
-            index,
-            publish.qos,
-            publish.retain,
-            publish.data,
-            origin,
-        );
+        let by = match self.sessions.at_peer(peer) {
+            Some(id) if publish.qos != Qos::MinusOne => By::Session(id),
+            _ => By::Address(peer.address),
+        };
+        let message = Message::of(index, publish, by);
+        self.deliver(now, &message, origin);
         let session = self.sessions.active_at(peer);
         let connected = session
             .map(|session| {
@@ -94,7 +92,7 @@ impl Broker {
     }
 
     /// MQTT-SN 1.2 §6.8: QoS −1 needs no session, only an alias that needs none either.
-    fn on_publish_without_session(&mut self, now: Instant, publish: &Publish<'_>) {
+    fn on_publish_without_session(&mut self, now: Instant, peer: &Peer, publish: &Publish<'_>) {
         if !self.admit_anybody(now) {
             return;
         }
@@ -108,8 +106,8 @@ impl Broker {
         };
         match index {
             Some(index) => {
-                let Publish { retain, data, .. } = *publish;
-                self.deliver(now, index, Qos::MinusOne, retain, data, Origin::Here);
+                let message = Message::of(index, publish, By::Address(peer.address));
+                self.deliver(now, &message, Origin::Here);
             }
             None => self.stats.invalid_topic += 1,
         }
@@ -171,19 +169,17 @@ impl Broker {
                 }
             },
         };
-        let Publish {
-            qos, retain, data, ..
-        } = *publish;
-        match qos {
-            Qos::MinusOne | Qos::Zero => self.deliver(now, index, qos, retain, data, Origin::Here),
+        let message = Message::of(index, publish, By::Session(id));
+        match publish.qos {
+            Qos::MinusOne | Qos::Zero => self.deliver(now, &message, Origin::Here),
             Qos::One => {
                 // The copies first: a publisher that waits for its PUBACK keeps its order. Its own
                 // copy is behind it: simple clients take what comes next for the answer.
-                self.deliver(now, index, qos, retain, data, Origin::HereBut(id));
+                self.deliver(now, &message, Origin::HereBut(id));
                 // All that it has sent is on its way, ahead of what follows the PUBACK.
                 self.announce_publications(id);
                 self.send_puback(peer, topic_id, msg_id, ReturnCode::Accepted);
-                self.deliver(now, index, qos, retain, data, Origin::HereOnly(id));
+                self.deliver(now, &message, Origin::HereOnly(id));
             }
             Qos::Two => self.on_publish_qos2(now, id, peer, index, publish),
         }
@@ -227,7 +223,7 @@ impl Broker {
             return;
         };
         let msg_id = publish.msg_id;
-        let Publish { retain, data, .. } = *publish;
+        let message = Message::of(index, publish, By::Session(id));
         let new = !session.received.contains(&msg_id);
         if new {
             if session.received.len() >= MAX_UNRELEASED {
@@ -236,12 +232,12 @@ impl Broker {
                 return;
             }
             session.received.insert(msg_id);
-            self.deliver(now, index, Qos::Two, retain, data, Origin::HereBut(id));
+            self.deliver(now, &message, Origin::HereBut(id));
         }
         self.transmits.push(peer, &Packet::Pubrec(msg_id));
         if new {
             // As with PUBACK.
-            self.deliver(now, index, Qos::Two, retain, data, Origin::HereOnly(id));
+            self.deliver(now, &message, Origin::HereOnly(id));
         }
     }
 

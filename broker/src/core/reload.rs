@@ -13,6 +13,7 @@ use offload::{SessionId, TopicIndex};
 use super::Broker;
 use crate::access::Access;
 use crate::config::{Config, ConfigError};
+use crate::shares;
 
 impl Broker {
     /// Takes over a changed configuration and its permissions. Returns the keys whose change needs a
@@ -86,7 +87,10 @@ impl Broker {
         let filters: Vec<Box<str>> = session
             .filters
             .iter()
-            .filter(|filter| !self.access.may_subscribe(&client, filter))
+            .filter(|filter| {
+                let matched = shares::matched(filter);
+                !self.access.may_subscribe(&client, matched)
+            })
             .cloned()
             .collect();
         let may_publish = |index: TopicIndex| {

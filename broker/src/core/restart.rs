@@ -9,6 +9,7 @@ use super::Broker;
 use crate::durable::{Parts, Recorder};
 use crate::offloading::gate::Reply;
 use crate::session::State;
+use crate::shares;
 use crate::subscriptions::Grant;
 
 impl Broker {
@@ -19,6 +20,7 @@ impl Broker {
             topics: &mut self.topics,
             subscriptions: &mut self.subscriptions,
             retained: &mut self.retained,
+            shares: &self.shares,
         };
         (parts, self.recorder.as_deref_mut())
     }
@@ -28,6 +30,10 @@ impl Broker {
         self.subscriptions.insert(filter, id, grant);
         if let Some(session) = self.sessions.get_mut(id) {
             session.filters.insert(filter.into());
+        }
+        if shares::matched(filter) != filter {
+            self.join_share(id, filter, None);
+            return;
         }
         for index in self.topics.matched_by(filter) {
             let Some(topic) = self.topics.get(index) else {

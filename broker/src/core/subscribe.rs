@@ -11,8 +11,10 @@ use super::Broker;
 use crate::offloading::contract_alias;
 use crate::offloading::gate::Reply;
 use crate::offloading::generations::ServedHistory;
+use crate::session::outbox::Queued;
+use crate::shares;
 use crate::subscriptions::Grant;
-use crate::topics::Subscriber;
+use crate::topics::{Ordinary, Subscriber};
 
 impl Broker {
     pub(super) fn on_register(&mut self, _now: Instant, id: SessionId, register: &Register<'_>) {
@@ -189,14 +191,16 @@ impl Broker {
         request: &Subscribe<'_>,
     ) -> Result<(Box<str>, u16), ReturnCode> {
         let filter = self.filter_of(id, &request.topic)?;
-        // Shared subscriptions are not part of MQTT-SN 1.2; to take the name for an ordinary topic
-        // would be to promise something else than the client asks for.
-        let shared = filter.starts_with("$share/");
-        if request.qos == Qos::MinusOne || shared || self.too_deep(&filter) {
+        // Shared subscriptions are MQTT 5's; MQTT-SN 1.2 does not know them, and its SUBSCRIBE carries
+        // them as it carries any topic name.
+        let inner = self.checked_share(&filter)?;
+        let by_name = matches!(request.topic, TopicRef::Name(_));
+        let matched = inner.unwrap_or(&filter);
+        if request.qos == Qos::MinusOne || (inner.is_some() && !by_name) || self.too_deep(matched) {
             return Err(ReturnCode::NotSupported);
         }
         let session = self.sessions.get(id).ok_or(ReturnCode::NotSupported)?;
-        if !self.access.may_subscribe(&session.client(), &filter) {
+        if !self.access.may_subscribe(&session.client(), matched) {
             self.stats.access_denied += 1;
             return Err(ReturnCode::NotSupported);
         }
@@ -209,9 +213,9 @@ impl Broker {
         }
         let mut alias = None;
         let mut topic_id = 0;
-        if !has_wildcards(&filter) {
+        if !has_wildcards(matched) {
             alias = request.topic.alias();
-            let index = self.topic_named(&filter).ok_or(ReturnCode::Congestion)?;
+            let index = self.topic_named(matched).ok_or(ReturnCode::Congestion)?;
             match request.topic {
                 TopicRef::Name(_) => {
                     topic_id = self
@@ -235,6 +239,10 @@ impl Broker {
         self.subscriptions.add(&filter, id, request.qos, predefined);
         if let Some(session) = self.sessions.get_mut(id) {
             session.filters.insert(filter.clone());
+        }
+        if inner.is_some() {
+            self.join_share(id, &filter, alias);
+            return Ok((filter, topic_id));
         }
         for index in self.topics.matched_by(&filter) {
             let grant = match self.topics.get(index) {
@@ -285,6 +293,29 @@ impl Broker {
         alias: Option<Alias>,
         joining: bool,
     ) {
+        self.add_receiver(id, index, alias);
+        let Some(topic) = self.topics.get_mut(index) else {
+            return;
+        };
+        let Some(subscriber) = topic.subscribers.get_mut(&id) else {
+            return;
+        };
+        let before = subscriber.ordinary;
+        if before.is_none() {
+            let joining = joining || !grant.active;
+            subscriber.served.count_in(!joining);
+            topic.generations.joined |= joining;
+        }
+        let ordinary = Ordinary {
+            granted: grant.qos,
+            active: grant.active || before.is_some_and(|before| before.active),
+        };
+        topic.set_ordinary(id, Some(ordinary));
+        self.offloading.mark_subscriber(index, id);
+    }
+
+    /// The session can be told of messages on the topic, as a subscriber or a member of a group.
+    pub(super) fn add_receiver(&mut self, id: SessionId, index: TopicIndex, alias: Option<Alias>) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -294,32 +325,34 @@ impl Broker {
         let known = session.topic_ids.known(index).map(Alias::normal);
         let alias = alias.or(topic.short()).or(known);
         session.topics.insert(index);
-        match topic.subscribers.get_mut(&id) {
-            Some(subscriber) => {
-                subscriber.granted = grant.qos;
-                subscriber.active |= grant.active;
-                // The alias in use stays: no copy on its way is renamed.
-                subscriber.alias = subscriber.alias.or(alias);
-                subscriber.rejected = false;
-            }
-            None => {
-                let served = if joining || !grant.active {
-                    topic.generations.joined = true;
-                    ServedHistory::joining()
-                } else {
-                    ServedHistory::always()
-                };
-                let subscriber = Subscriber {
-                    granted: grant.qos,
-                    active: grant.active,
-                    alias,
-                    rejected: false,
-                    served,
-                };
-                topic.subscribers.insert(id, subscriber);
-            }
+        let subscriber = topic.subscribers.entry(id).or_insert_with(|| Subscriber {
+            ordinary: None,
+            alias: None,
+            rejected: false,
+            served: ServedHistory::joining(),
+        });
+        // The alias in use stays: no copy on its way is renamed.
+        subscriber.alias = subscriber.alias.or(alias);
+        subscriber.rejected = false;
+    }
+
+    /// Forgets the session as a receiver of the topic, unless it still is one.
+    pub(super) fn release_receiver(&mut self, id: SessionId, index: TopicIndex) {
+        let member = self.is_member(id, index);
+        let Some(topic) = self.topics.get_mut(index) else {
+            return;
+        };
+        let subscriber = topic.subscribers.get(&id);
+        if member || subscriber.is_none_or(|subscriber| subscriber.ordinary.is_some()) {
+            return;
         }
-        self.offloading.mark_subscriber(index, id);
+        topic.remove_subscriber(id);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.topics.remove(&index);
+            session.deferred.remove(&index);
+            session.introduce.remove(&index);
+        }
+        self.topics.released(index);
     }
 
     /// The SUBACK was sent: from now on the session is owed what is published.
@@ -327,13 +360,18 @@ impl Broker {
         if !self.subscriptions.activate(filter, id) {
             return;
         }
+        if shares::matched(filter) != filter {
+            // MQTT 5 §3.3.1.3: what is retained is not for share groups.
+            self.take_on(id);
+            return;
+        }
         for index in self.topics.matched_by(filter) {
-            let subscriber = self
-                .topics
-                .get_mut(index)
-                .and_then(|topic| topic.subscribers.get_mut(&id));
-            if let Some(subscriber) = subscriber {
-                subscriber.active = true;
+            if let Some(topic) = self.topics.get_mut(index)
+                && let Some(subscriber) = topic.subscribers.get(&id)
+                && let Some(ordinary) = subscriber.ordinary
+            {
+                let active = true;
+                topic.set_ordinary(id, Some(Ordinary { active, ..ordinary }));
             }
         }
         self.owe_retained(now, id, filter);
@@ -364,23 +402,25 @@ impl Broker {
         }
         session.outbox.due.remove(filter);
         self.subscriptions.remove(filter, id);
+        if let Some(share) = self.shares.find(filter) {
+            let of_share = |message: &Queued| message.shared.is_some_and(|s| s.share == share);
+            let left = session.outbox.take(of_share);
+            self.left_share(id, filter);
+            for message in left {
+                self.orphan(id, message);
+            }
+            return;
+        }
         for index in self.topics.matched_by(filter) {
             let Some(topic) = self.topics.get_mut(index) else {
                 continue;
             };
-            match self.subscriptions.of_session(&topic.name, id) {
-                Some(grant) => {
-                    if let Some(subscriber) = topic.subscribers.get_mut(&id) {
-                        subscriber.granted = grant.qos;
-                    }
-                }
-                None => {
-                    topic.subscribers.remove(&id);
-                    session.topics.remove(&index);
-                    session.deferred.remove(&index);
-                    self.topics.released(index);
-                }
-            }
+            let active = topic.subscribers.get(&id).and_then(|s| s.ordinary);
+            let active = active.is_some_and(|ordinary| ordinary.active);
+            let grant = self.subscriptions.of_session(&topic.name, id);
+            let granted = grant.map(|grant| grant.qos);
+            topic.set_ordinary(id, granted.map(|granted| Ordinary { granted, active }));
+            self.release_receiver(id, index);
             self.offloading.mark_subscriber(index, id);
         }
     }

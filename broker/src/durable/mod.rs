@@ -46,6 +46,7 @@ pub(crate) use touched::Touched;
 use crate::core::Broker;
 use crate::retained::Retained;
 use crate::session::store::Sessions;
+use crate::shares::Shares;
 use crate::subscriptions::Subscriptions;
 use crate::topics::Topics;
 use record::{Counters, Key, SubscriptionRecord};
@@ -66,6 +67,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) topics: &'a mut Topics,
     pub(crate) subscriptions: &'a mut Subscriptions,
     pub(crate) retained: &'a mut Retained,
+    /// Follows from the subscriptions.
+    pub(crate) shares: &'a Shares,
 }
 
 impl Parts<'_> {
@@ -111,7 +114,7 @@ impl Recorder {
         }
         let mut octets = Vec::new();
         parts.sessions.take_touched(|session| {
-            shadow::session_changes(&mut changes, bodies, &mut octets, session);
+            shadow::session_changes(&mut changes, bodies, &mut octets, parts.shares, session);
         });
         let Subscriptions { touched, .. } = parts.subscriptions;
         let touched: Vec<_> = touched.take().collect();

@@ -44,6 +44,8 @@ pub(crate) enum Key<'a> {
     Retained(TopicIndex),
     /// What of the retained messages is due to a session.
     Due(SessionId),
+    /// By which share group a message came that waits for a session.
+    Shared(SessionId, u64),
 }
 
 /// The key cannot be of this schema version.
@@ -80,6 +82,10 @@ impl<'a> Key<'a> {
             }
             Key::Retained(topic) => number(to, 10, topic.0),
             Key::Due(session) => number(to, 11, session.0),
+            Key::Shared(session, seq) => {
+                number(to, 12, session.0);
+                to.extend_from_slice(&seq.to_be_bytes());
+            }
         }
     }
 
@@ -122,6 +128,11 @@ impl<'a> Key<'a> {
             }
             10 => Key::Retained(TopicIndex(only(rest)?)),
             11 => Key::Due(SessionId(only(rest)?)),
+            12 => {
+                let (session, rest) = first(rest)?;
+                let seq = rest.try_into().map_err(|_| BadKey)?;
+                Key::Shared(SessionId(session), u64::from_be_bytes(seq))
+            }
             _ => return Err(BadKey),
         })
     }
@@ -291,6 +302,15 @@ pub(crate) struct QueuedRecord {
     pub(crate) body: u64,
 }
 
+/// How a message that waits came to its session.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SharedRecord<'a> {
+    /// The whole filter of the share group.
+    pub(crate) filter: &'a str,
+    /// See `Publisher`.
+    pub(crate) publisher: u32,
+}
+
 /// A subscription that is catching up with what is retained.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DueRecord<'a> {
@@ -343,6 +363,7 @@ mod tests {
             Key::Queued(session, 1 << 40),
             Key::Retained(topic),
             Key::Due(session),
+            Key::Shared(session, 1 << 40),
         ];
         let mut encoded = Vec::new();
         for key in keys {
@@ -362,7 +383,7 @@ mod tests {
             &[1, 0, 0, 0],
             &[2, 0, 0, 0, 1, 1],
             &[5, 0, 0, 0, 1, 0xFF],
-            &[12, 0, 0, 0, 1],
+            &[13, 0, 0, 0, 1],
         ];
         for octets in bad {
             assert_eq!(Key::decode(octets), Err(BadKey), "{octets:?}");

@@ -8,8 +8,8 @@ use offload::{SessionId, TopicIndex};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::record::{
-    Counters, DueRecord, ExchangeRecord, Key, QueuedRecord, SessionRecord, SubscriptionRecord,
-    TopicIdRecord, WillRecord,
+    Counters, DueRecord, ExchangeRecord, Key, QueuedRecord, SessionRecord, SharedRecord,
+    SubscriptionRecord, TopicIdRecord, WillRecord,
 };
 use super::{Recorder, Shadow};
 use crate::access::Access;
@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::core::Broker;
 use crate::session::outbox::{Exchange, InFlight, Queued};
 use crate::session::{Session, State};
+use crate::shares::{Publisher, Shared};
 use crate::subscriptions::Grant;
 
 /// Why no broker can be made of what was stored.
@@ -176,6 +177,18 @@ impl Restore {
                 let outbox = &mut self.session_mut(id)?.outbox;
                 due.iter().for_each(|due| outbox.due.restore(due.due()));
             }
+            Key::Shared(id, seq) => {
+                let SharedRecord { filter, publisher } = record(value)?;
+                let share = self.broker.durable_parts().0.shares.find(filter);
+                let publisher = Publisher(publisher);
+                let outbox = &mut self.session_mut(id)?.outbox;
+                // The last member may have left with an exchange under way, which it finishes.
+                if let Some(share) = share
+                    && !outbox.restore_shared(seq, Shared { share, publisher })
+                {
+                    return Err("its message is missing");
+                }
+            }
             Key::Retained(index) => {
                 let (&qos, payload) = value.split_first().ok_or("the QoS is missing")?;
                 let parts = self.broker.durable_parts().0;
@@ -237,6 +250,7 @@ impl Restore {
             retain: record.retain,
             sent_as: None,
             registered_again: false,
+            shared: None,
         };
         self.session_mut(id)?.outbox.restore(message);
         Ok(())
@@ -256,7 +270,7 @@ impl Restore {
             let exchange = exchanges.get(&session.id).copied().unwrap_or_default();
             let mut shadow = Shadow::of_stored(session, exchange);
             for message in session.outbox.unfinished() {
-                shadow.stored_message(message.seq, Arc::clone(&message.payload));
+                shadow.stored_message(message);
             }
             session.shadow = Some(Box::new(shadow));
             if let Some(sent) = exchange.sent {

@@ -5,22 +5,45 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use mqttsn::{MsgId, Qos};
+use offload::SessionId;
 use rustc_hash::FxHashMap;
 
 use super::changes::{Changes, encode};
 use super::record::{
-    DueRecord, ExchangeRecord, Key, QueuedRecord, SentRecord, SessionRecord, TopicIdRecord,
-    WillRecord,
+    DueRecord, ExchangeRecord, Key, QueuedRecord, SentRecord, SessionRecord, SharedRecord,
+    TopicIdRecord, WillRecord,
 };
 use crate::session::Session;
 use crate::session::outbox::{Exchange, InFlight, Queued};
 use crate::session::store::Ended;
+use crate::shares::Shares;
 
 /// A message that is stored.
 #[derive(Debug)]
 struct Stored {
     seq: u64,
     body: Arc<[u8]>,
+    /// Whether it has a second entry, for the share group that it came by.
+    shared: bool,
+}
+
+impl Stored {
+    fn of(message: &Queued) -> Self {
+        Stored {
+            seq: message.seq,
+            body: Arc::clone(&message.payload),
+            shared: message.shared.is_some(),
+        }
+    }
+
+    /// Adds the deletion of its entries.
+    fn delete(&self, changes: &mut Changes, bodies: &mut Bodies, session: SessionId) {
+        changes.delete(&Key::Queued(session, self.seq));
+        if self.shared {
+            changes.delete(&Key::Shared(session, self.seq));
+        }
+        bodies.remove(changes, &self.body);
+    }
 }
 
 /// What the store holds of one session.
@@ -37,6 +60,8 @@ pub(crate) struct Shadow {
     queue: VecDeque<Stored>,
     /// The place of the last message looked at.
     seen: u64,
+    /// Messages were taken out from between others since they were looked at.
+    removed_inside: bool,
 }
 
 /// The payloads of messages that wait: each is stored once, however many recipients it has.
@@ -96,13 +121,14 @@ impl Shadow {
             received: session.received.clone(),
             queue: VecDeque::new(),
             seen: 0,
+            removed_inside: false,
         }
     }
 
     /// Notes a message that was just read from the store.
-    pub(super) fn stored_message(&mut self, seq: u64, body: Arc<[u8]>) {
-        self.queue.push_back(Stored { seq, body });
-        self.seen = self.seen.max(seq);
+    pub(super) fn stored_message(&mut self, message: &Queued) {
+        self.queue.push_back(Stored::of(message));
+        self.seen = self.seen.max(message.seq);
     }
 }
 
@@ -145,6 +171,7 @@ pub(super) fn session_changes(
     changes: &mut Changes,
     bodies: &mut Bodies,
     octets: &mut Vec<u8>,
+    shares: &Shares,
     session: &mut Session,
 ) {
     let Some(mut shadow) = session.shadow.take() else {
@@ -194,8 +221,8 @@ pub(super) fn session_changes(
         }
         shadow.received.clone_from(&session.received);
     }
-    let removed_inside = session.outbox.take_removed_inside();
-    queue_changes(changes, bodies, session, &mut shadow, removed_inside);
+    shadow.removed_inside = session.outbox.take_removed_inside();
+    queue_changes(changes, bodies, shares, session, &mut shadow);
     exchange_changes(changes, session, &mut shadow.exchange);
     session.shadow = Some(shadow);
 }
@@ -204,16 +231,12 @@ pub(super) fn session_changes(
 fn queue_changes(
     changes: &mut Changes,
     bodies: &mut Bodies,
+    shares: &Shares,
     session: &Session,
     shadow: &mut Shadow,
-    removed_inside: bool,
 ) {
     let stored = &mut shadow.queue;
     let id = session.id;
-    let gone = |changes: &mut Changes, bodies: &mut Bodies, message: &Stored| {
-        changes.delete(&Key::Queued(id, message.seq));
-        bodies.remove(changes, &message.body);
-    };
     let first = session
         .outbox
         .unfinished()
@@ -222,15 +245,15 @@ fn queue_changes(
     while let Some(front) = stored.front()
         && first.is_none_or(|first| front.seq < first)
     {
-        gone(changes, bodies, front);
+        front.delete(changes, bodies, id);
         stored.pop_front();
     }
-    if removed_inside {
+    if shadow.removed_inside {
         let here: BTreeSet<u64> = session.outbox.unfinished().map(|m| m.seq).collect();
         stored.retain(|message| {
             let kept = here.contains(&message.seq);
             if !kept {
-                gone(changes, bodies, message);
+                message.delete(changes, bodies, id);
             }
             kept
         });
@@ -248,10 +271,16 @@ fn queue_changes(
             body: bodies.add(changes, &message.payload),
         };
         changes.put_record(&Key::Queued(id, message.seq), &record);
-        stored.push_back(Stored {
-            seq: message.seq,
-            body: Arc::clone(&message.payload),
-        });
+        if let Some(shared) = message.shared
+            && let Some(filter) = shares.filter(shared.share)
+        {
+            let record = SharedRecord {
+                filter,
+                publisher: shared.publisher.0,
+            };
+            changes.put_record(&Key::Shared(id, message.seq), &record);
+        }
+        stored.push_back(Stored::of(message));
     }
     shadow.seen = session.outbox.last_seq();
 }
@@ -325,7 +354,6 @@ pub(super) fn ended_changes(changes: &mut Changes, bodies: &mut Bodies, ended: &
         changes.delete(&Key::Received(id, msg_id));
     }
     for message in &shadow.queue {
-        changes.delete(&Key::Queued(id, message.seq));
-        bodies.remove(changes, &message.body);
+        message.delete(changes, bodies, id);
     }
 }

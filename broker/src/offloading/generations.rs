@@ -1,56 +1,130 @@
 //! Which generation a tagged copy speaks of, and whom the data plane served under it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use offload::Revision;
+use offload::{Revision, SessionId};
+
+use crate::shares::ShareId;
 
 /// Place of a generation in the order in which the broker made them; never repeats in one run,
 /// while the 32 bits on the wire may come round.
 pub(crate) type Sequence = u64;
 
-/// The generations of one topic that are remembered, oldest first; the last one is in force.
+/// The member of a share group that the data plane chose for a PUBLISH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) share: ShareId,
+    pub(crate) member: SessionId,
+    /// What it then got from the data plane.
+    pub(crate) served: Served,
+}
+
+/// One generation of a topic.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When it ceased to be in force.
+    superseded: Option<Instant>,
+    chosen: Option<Chosen>,
+}
+
+/// The generations of one topic that are remembered.
+///
+/// One is in force for the topic, and with a share group one more for each member: a PUBLISH carries
+/// that of the member chosen for it. A member that comes or goes makes no other's generation new.
 #[derive(Debug, Default)]
 pub(crate) struct Generations {
-    known: VecDeque<(Sequence, Option<Instant>)>,
+    known: BTreeMap<Sequence, Known>,
+    in_force: Vec<Sequence>,
+    /// Those that are not in force, in the order in which they were superseded.
+    passed: VecDeque<Sequence>,
     /// A subscriber joined since the last generation was made, so the next one must be new.
     pub(crate) joined: bool,
 }
 
 impl Generations {
-    /// Starts a generation and supersedes the one before.
+    /// Starts a generation and supersedes all before.
     pub(crate) fn start(&mut self, now: Instant, sequence: Sequence, memory: Duration) {
         self.supersede(now);
-        while let Some(&(_, Some(superseded))) = self.known.front() {
-            if superseded + memory >= now {
-                break;
-            }
-            self.known.pop_front();
-        }
-        self.known.push_back((sequence, None));
+        self.forget(now, memory);
+        self.enter(sequence, None);
         self.joined = false;
+    }
+
+    /// Starts the generation of a share member, beside all others.
+    pub(crate) fn start_member(
+        &mut self,
+        now: Instant,
+        sequence: Sequence,
+        memory: Duration,
+        chosen: Chosen,
+    ) {
+        self.forget(now, memory);
+        self.enter(sequence, Some(chosen));
+    }
+
+    fn enter(&mut self, sequence: Sequence, chosen: Option<Chosen>) {
+        let known = Known {
+            superseded: None,
+            chosen,
+        };
+        self.known.insert(sequence, known);
+        self.in_force.push(sequence);
+    }
+
+    fn forget(&mut self, now: Instant, memory: Duration) {
+        while let Some(&sequence) = self.passed.front()
+            && let Some(known) = self.known.get(&sequence)
+            && known.superseded.is_some_and(|at| at + memory < now)
+        {
+            self.known.remove(&sequence);
+            self.passed.pop_front();
+        }
     }
 
     /// No generation is in force from now on.
     pub(crate) fn supersede(&mut self, now: Instant) {
-        if let Some((_, superseded)) = self.known.back_mut() {
-            superseded.get_or_insert(now);
+        for sequence in std::mem::take(&mut self.in_force) {
+            self.pass(now, sequence);
+        }
+    }
+
+    /// No generation of the share member is in force from now on.
+    pub(crate) fn supersede_member(&mut self, now: Instant, member: SessionId) {
+        let known = &self.known;
+        let of_member = |sequence: &Sequence| {
+            let chosen = known.get(sequence).and_then(|known| known.chosen);
+            chosen.is_some_and(|chosen| chosen.member == member)
+        };
+        if let Some(at) = self.in_force.iter().position(of_member) {
+            let sequence = self.in_force.swap_remove(at);
+            self.pass(now, sequence);
+        }
+    }
+
+    fn pass(&mut self, now: Instant, sequence: Sequence) {
+        if let Some(known) = self.known.get_mut(&sequence)
+            && known.superseded.is_none()
+        {
+            known.superseded = Some(now);
+            self.passed.push_back(sequence);
         }
     }
 
     /// Whether the generation is one of this topic and not forgotten.
     pub(crate) fn remembers(&self, now: Instant, sequence: Sequence, memory: Duration) -> bool {
-        self.known
-            .binary_search_by_key(&sequence, |&(known, _)| known)
-            .is_ok_and(|at| match self.known[at].1 {
-                None => true,
-                Some(superseded) => superseded + memory >= now,
-            })
+        let known = self.known.get(&sequence);
+        known.is_some_and(|known| known.superseded.is_none_or(|at| at + memory >= now))
+    }
+
+    /// Whom the data plane chose under this generation.
+    pub(crate) fn chosen(&self, sequence: Sequence) -> Option<Chosen> {
+        self.known.get(&sequence)?.chosen
     }
 
     /// The oldest generation that may still be asked about.
     pub(crate) fn oldest(&self) -> Option<Sequence> {
-        self.known.front().map(|&(sequence, _)| sequence)
+        self.known.keys().next().copied()
     }
 }
 
@@ -77,13 +151,10 @@ pub(crate) struct ServedHistory {
 }
 
 impl ServedHistory {
-    /// Of a subscriber that every generation of the topic counts in: the topic came after it.
-    pub(crate) fn always() -> Self {
-        ServedHistory {
-            since: Some(0),
-            changes: Vec::new(),
-            left: Revision(0),
-        }
+    /// Every generation of the topic counts the subscriber in, since the topic came after it; or the
+    /// next one is the first to do so.
+    pub(crate) fn count_in(&mut self, always: bool) {
+        self.since = always.then_some(0);
     }
 
     /// Of a subscriber that the next generation will be the first to count in.
@@ -188,7 +259,8 @@ mod tests {
 
     #[test]
     fn the_history_keeps_only_what_can_be_asked() {
-        let mut history = ServedHistory::always();
+        let mut history = ServedHistory::joining();
+        history.count_in(true);
         for sequence in 1..100 {
             let served = Served {
                 q0: sequence % 2 == 0,

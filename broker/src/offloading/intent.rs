@@ -9,6 +9,7 @@ use offload::{
 };
 
 use super::generations::Served;
+use super::shares::Groups;
 use super::{Offloading, contract_alias};
 use crate::session::store::Sessions;
 use crate::session::{Session, State};
@@ -33,6 +34,8 @@ pub enum Unserved {
     Refused,
     /// Older messages still wait for it.
     Queued,
+    /// The data plane serves its share group by other members, or not at all.
+    Shared,
 }
 
 impl Offloading {
@@ -70,7 +73,13 @@ impl Offloading {
     }
 
     /// Brings the intent up to date with the topics marked, and makes it one revision.
-    pub(crate) fn update(&mut self, now: Instant, topics: &mut Topics, sessions: &mut Sessions) {
+    pub(crate) fn update(
+        &mut self,
+        now: Instant,
+        topics: &mut Topics,
+        sessions: &mut Sessions,
+        groups: Groups<'_>,
+    ) {
         if !self.config.enabled {
             return;
         }
@@ -81,9 +90,9 @@ impl Offloading {
             let change = match topics.get_mut(index) {
                 Some(topic) if !topic.subscribers.is_empty() || topic.publications > 0 => {
                     if self.intent.topics.contains_key(&index) {
-                        self.next_step(now, index, &marked, topic, sessions)
+                        self.next_step(now, index, &marked, topic, sessions, groups)
                     } else {
-                        let next = self.first_step(now, index, topic, sessions);
+                        let next = self.first_step(now, index, topic, sessions, groups);
                         Some(Change::Topic(index, Some(next)))
                     }
                 }
@@ -121,18 +130,24 @@ impl Offloading {
         match change {
             Change::Topic(index, next) => {
                 let before = self.intent.topics.get(index);
-                for &session in before.iter().flat_map(|topic| &topic.served_q0) {
-                    count(session, true, false);
-                }
-                for &session in next.iter().flat_map(|topic| &topic.served_q0) {
-                    count(session, false, true);
-                }
+                let served = |topic: &Wanted| {
+                    let ordinary = topic.served_q0.iter();
+                    ordinary.chain(topic.shared.keys()).copied().collect()
+                };
+                let was: Vec<SessionId> = before.map(served).unwrap_or_default();
+                let is: Vec<SessionId> = next.as_ref().map(served).unwrap_or_default();
+                was.into_iter().for_each(|id| count(id, true, false));
+                is.into_iter().for_each(|id| count(id, false, true));
             }
             Change::Serve(index, step) => {
                 let before = self.intent.topics.get(index);
                 for (session, to) in &step.members {
                     let was = before.is_some_and(|topic| topic.served_q0.contains(session));
                     count(*session, was, to.is_some_and(|member| member.q0));
+                }
+                for (session, to) in &step.shared {
+                    let was = before.is_some_and(|topic| topic.shared.contains_key(session));
+                    count(*session, was, to.is_some());
                 }
             }
             _ => {}
@@ -176,12 +191,13 @@ impl Offloading {
         session: &mut Session,
         subscriber: &Subscriber,
     ) -> Option<Member> {
+        let ordinary = subscriber.ordinary?;
         let eligible = self.eligible(index, session, subscriber);
         let alias = subscriber.alias.filter(|_| eligible.is_ok());
         let serve_q1 = alias.is_some()
-            && subscriber.granted == Qos::Zero
+            && ordinary.granted == Qos::Zero
             && (subscriber.served.current().q1 || session.outbox.is_empty());
-        let waits_for_q1 = alias.is_some() && subscriber.granted == Qos::Zero && !serve_q1;
+        let waits_for_q1 = alias.is_some() && ordinary.granted == Qos::Zero && !serve_q1;
         if eligible == Err(Unserved::Queued) || waits_for_q1 {
             session.deferred.insert(index);
         }
@@ -200,16 +216,20 @@ impl Offloading {
         index: TopicIndex,
         topic: &mut Topic,
         sessions: &mut Sessions,
+        groups: Groups<'_>,
     ) -> Wanted {
         let home = contract_alias(topic.home);
+        let plan = self.share_plan(index, topic, sessions, groups);
         let mut members = Vec::new();
-        for (&id, subscriber) in &topic.subscribers {
+        let ordinary = topic.subscribers.iter();
+        for (&id, subscriber) in ordinary.filter(|(_, s)| s.ordinary.is_some()) {
             if let Some(session) = sessions.get_mut(id) {
                 members.push((id, self.member(index, home, session, subscriber)));
             }
         }
         let everybody = |of: fn(Member) -> bool| members.iter().all(|(_, to)| to.is_some_and(of));
-        let (copy_q0, copy_q1) = (!everybody(|m| m.q0), !everybody(|m| m.q1));
+        let copy_q0 = plan.copy_q0 || !everybody(|m| m.q0);
+        let copy_q1 = plan.copy_q1 || !everybody(|m| m.q1);
         let mut next = Wanted {
             name: topic.name.as_ref().to_owned(),
             generation: Generation::default(),
@@ -223,20 +243,21 @@ impl Offloading {
             aliases: BTreeMap::new(),
         };
         let generation = self.start_generation(now, topic, &members);
+        let shared = self.share_step(now, topic, &BTreeMap::new(), &plan, true);
         next.serve(&Serve {
             generation,
             copy_q0,
             copy_q1,
             ack_q1: !copy_q1,
             members,
+            shared,
         });
         next
     }
 
     /// What becomes of a topic of the intent now that these sessions were marked; None if nothing.
     ///
-    /// Costs what was marked, not what subscribes. A topic with share members is told whole: all of
-    /// their generations name its ordinary subscribers too.
+    /// Costs what was marked, not what subscribes; but each step costs all members of a share group.
     fn next_step(
         &mut self,
         now: Instant,
@@ -244,7 +265,9 @@ impl Offloading {
         marked: &BTreeSet<SessionId>,
         topic: &mut Topic,
         sessions: &mut Sessions,
+        groups: Groups<'_>,
     ) -> Option<Change> {
+        let plan = self.share_plan(index, topic, sessions, groups);
         let before = self.intent.topics.get(&index)?;
         let mut marked_now = Vec::with_capacity(marked.len());
         let mut members = Vec::new();
@@ -270,14 +293,18 @@ impl Offloading {
             q1 = q1 + usize::from(is.1) - usize::from(was.1);
         }
         // Whoever is not served there is served here.
-        let copy_q0 = q0 < topic.subscribers.len();
-        let copy_q1 = q1 < topic.subscribers.len();
+        let copy_q0 = plan.copy_q0 || q0 < topic.ordinary();
+        let copy_q1 = plan.copy_q1 || q1 < topic.ordinary();
         let flags = (before.copy_q0, before.copy_q1, before.ack_q1);
         let mut generation = before.generation;
         let next_flags = (copy_q0, copy_q1, !copy_q1);
-        if !same_sets || topic.generations.joined {
+        let shared_before = before.shared.clone();
+        let anew = !same_sets || topic.generations.joined;
+        if anew {
             generation = self.start_generation(now, topic, &marked_now);
-        } else if members.is_empty() && flags == next_flags {
+        }
+        let shared = self.share_step(now, topic, &shared_before, &plan, anew);
+        if !anew && members.is_empty() && shared.is_empty() && flags == next_flags {
             return None;
         }
         let step = Serve {
@@ -286,6 +313,7 @@ impl Offloading {
             copy_q1,
             ack_q1: !copy_q1,
             members,
+            shared,
         };
         Some(Change::Serve(index, step))
     }
@@ -303,8 +331,13 @@ impl Offloading {
         let revision = Revision(self.intent.revision.0 + 1);
         topic.generations.start(now, sequence, memory);
         let oldest = topic.generations.oldest();
+        for share in &mut topic.shares {
+            share.since.get_or_insert(sequence);
+        }
         for (id, member) in members {
-            if let Some(subscriber) = topic.subscribers.get_mut(id) {
+            // A member of a share group alone is counted with its group.
+            let subscriber = topic.subscribers.get_mut(id);
+            if let Some(subscriber) = subscriber.filter(|s| s.ordinary.is_some()) {
                 let served = Served {
                     q0: member.is_some_and(|member| member.q0),
                     q1: member.is_some_and(|member| member.q1),

@@ -8,6 +8,7 @@ pub(crate) mod generations;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod liveness;
+pub(crate) mod shares;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

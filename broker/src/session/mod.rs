@@ -98,6 +98,9 @@ pub(crate) struct Session {
     /// publishing there at this moment, so the data plane serves it only from the next answer on
     /// that it waits for: else the later of its messages would reach it before the earlier ones.
     pub(crate) hand_over: Vec<TopicIndex>,
+    /// Topics whose id it shall be told though no message waits: those of its share groups. The data
+    /// plane chooses only among members that know the topic id.
+    pub(crate) introduce: BTreeSet<TopicIndex>,
     pub(crate) outbox: Outbox,
     /// MsgIds of QoS 2 messages that were passed on and not yet released.
     pub(crate) received: BTreeSet<MsgId>,
@@ -145,6 +148,7 @@ impl Session {
             publications: BTreeMap::new(),
             unannounced: Vec::new(),
             hand_over: Vec::new(),
+            introduce: BTreeSet::new(),
             outbox: Outbox::new(queued),
             received: BTreeSet::new(),
             last_msg_id: 0,

@@ -21,6 +21,7 @@ use mqttsn::{Alias, MsgId, Qos};
 use offload::TopicIndex;
 
 use super::due::Due;
+use crate::shares::Shared;
 
 /// One message for one client.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Queued {
     pub(crate) sent_as: Option<MsgId>,
     /// The client did not know the topic id and was told anew, for this message.
     pub(crate) registered_again: bool,
+    /// The share group of which the client was chosen for it.
+    pub(crate) shared: Option<Shared>,
 }
 
 /// What the broker waits for.
@@ -266,17 +269,30 @@ impl Outbox {
         suspended
     }
 
-    /// Drops the messages of a topic; their number.
-    pub(crate) fn drop_topic(&mut self, topic: TopicIndex) -> usize {
-        let before = self.queue.len();
-        self.queue.retain(|message| message.topic != topic);
-        let left: usize = self.queue.iter().map(Queued::cost).sum();
-        self.held.remove(self.held.octets() - left);
-        let left = self.queue.iter().filter(|queued| queued.qos == Qos::Zero);
-        self.qos_0 = left.count();
-        let removed = before - self.queue.len();
-        self.removed_inside |= removed > 0;
-        removed
+    /// Takes out the messages of which this holds, in their order.
+    pub(crate) fn take(&mut self, taken: impl Fn(&Queued) -> bool) -> Vec<Queued> {
+        if !self.queue.iter().any(&taken) {
+            return Vec::new();
+        }
+        let (out, left) = std::mem::take(&mut self.queue).into_iter().partition(taken);
+        self.queue = left;
+        self.removed_inside = true;
+        let out: VecDeque<Queued> = out;
+        for message in &out {
+            self.has_left(message);
+        }
+        out.into()
+    }
+
+    /// The message at this place was for a share group.
+    pub(crate) fn restore_shared(&mut self, seq: u64, shared: Shared) -> bool {
+        let at = self.queue.binary_search_by_key(&seq, |queued| queued.seq);
+        let message = at.ok().and_then(|at| self.queue.get_mut(at));
+        if let Some(message) = message {
+            message.shared = Some(shared);
+            return true;
+        }
+        false
     }
 
     /// The client cannot hear: an exchange under way is taken up again when it can.

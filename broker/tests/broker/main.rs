@@ -30,5 +30,6 @@ mod reload;
 mod restart;
 mod retained;
 mod robustness;
+mod share;
 mod subscribe;
 mod world;

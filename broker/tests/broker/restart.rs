@@ -88,10 +88,10 @@ fn op() -> impl Strategy<Value = Op> {
         2 => client.clone().prop_map(Op::Sleep),
         2 => client.clone().prop_map(Op::Ping),
         1 => client.clone().prop_map(Op::Move),
-        3 => (client.clone(), 0..6_usize).prop_map(|(c, t)| Op::Register(c, t)),
-        6 => (client.clone(), 0..9_usize, 0..3_u8).prop_map(|(c, f, q)| Op::Subscribe(c, f, q)),
-        2 => (client.clone(), 0..9_usize).prop_map(|(c, f)| Op::Unsubscribe(c, f)),
-        16 => (client.clone(), 0..6_usize, 0..3_u8, prop::bool::weighted(0.2))
+        3 => (client.clone(), 0..7_usize).prop_map(|(c, t)| Op::Register(c, t)),
+        6 => (client.clone(), 0..10_usize, 0..3_u8).prop_map(|(c, f, q)| Op::Subscribe(c, f, q)),
+        2 => (client.clone(), 0..10_usize).prop_map(|(c, f)| Op::Unsubscribe(c, f)),
+        16 => (client.clone(), 0..7_usize, 0..3_u8, prop::bool::weighted(0.2))
             .prop_map(|(c, t, q, r)| Op::Publish(c, t, q, r)),
         2 => client.clone().prop_map(Op::Repeat),
         1 => (0..6_usize).prop_map(Op::Forget),

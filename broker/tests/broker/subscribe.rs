@@ -60,7 +60,10 @@ fn what_cannot_be_subscribed_to_is_refused() {
         (TopicRef::Short([0xFF, 0xFE]), ReturnCode::NotSupported),
         (name("a/#/b"), ReturnCode::NotSupported),
         (name(""), ReturnCode::NotSupported),
-        (name("$share/g/t"), ReturnCode::NotSupported),
+        (name("$share/g"), ReturnCode::NotSupported),
+        (name("$share//t"), ReturnCode::NotSupported),
+        (name("$share/g/"), ReturnCode::NotSupported),
+        (name("$share/+/t"), ReturnCode::NotSupported),
     ] {
         world.send(at(1), &subscribe(topic, Qos::Zero, MsgId(3)));
         world.expect(at(1), &suback(0, Qos::Zero, MsgId(3), code));

@@ -139,10 +139,9 @@ impl From<Topic> for proto::Topic {
             shared: topic
                 .shared
                 .into_iter()
-                .map(|(session, member)| proto::ShareMember {
+                .map(|(session, member)| proto::ShareMemberChange {
                     session: session.0,
-                    generation: member.generation.0,
-                    serve_q1: member.serve_q1,
+                    member: Some(member.into()),
                 })
                 .collect(),
             aliases: topic
@@ -172,19 +171,37 @@ impl TryFrom<proto::Topic> for Topic {
             shared: wire
                 .shared
                 .into_iter()
-                .map(|member| {
-                    let how = ShareMember {
-                        generation: Generation(member.generation),
-                        serve_q1: member.serve_q1,
-                    };
-                    (SessionId(member.session), how)
+                .map(|change| {
+                    let member = need(change.member, "member")?.try_into()?;
+                    Ok((SessionId(change.session), member))
                 })
-                .collect(),
+                .collect::<Result<_, WireError>>()?,
             aliases: wire
                 .aliases
                 .into_iter()
                 .map(|a| Ok((SessionId(a.session), need(a.alias, "alias")?.try_into()?)))
                 .collect::<Result<_, WireError>>()?,
+        })
+    }
+}
+
+impl From<ShareMember> for proto::ShareMember {
+    fn from(member: ShareMember) -> Self {
+        proto::ShareMember {
+            generation: member.generation.0,
+            serve_q1: member.serve_q1,
+            alias: member.alias.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<proto::ShareMember> for ShareMember {
+    type Error = WireError;
+    fn try_from(wire: proto::ShareMember) -> Result<Self, WireError> {
+        Ok(ShareMember {
+            generation: Generation(wire.generation),
+            serve_q1: wire.serve_q1,
+            alias: wire.alias.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -208,6 +225,14 @@ fn serve_to_wire(index: TopicIndex, step: Serve) -> proto::ServeChange {
                 member: to.map(member),
             })
             .collect(),
+        shared: step
+            .shared
+            .into_iter()
+            .map(|(session, to)| proto::ShareMemberChange {
+                session: session.0,
+                member: to.map(Into::into),
+            })
+            .collect(),
     }
 }
 
@@ -229,6 +254,14 @@ fn serve_from_wire(wire: proto::ServeChange) -> Result<Serve, WireError> {
             .into_iter()
             .map(|change| {
                 let to = change.member.map(member).transpose()?;
+                Ok((SessionId(change.session), to))
+            })
+            .collect::<Result<_, WireError>>()?,
+        shared: wire
+            .shared
+            .into_iter()
+            .map(|change| {
+                let to = change.member.map(TryInto::try_into).transpose()?;
                 Ok((SessionId(change.session), to))
             })
             .collect::<Result<_, WireError>>()?,

@@ -15,9 +15,10 @@ use crate::world::{
 
 pub const CLIENTS: usize = 4;
 
-/// By name, one of them short; the last two are predefined topics 7 and 8.
-const TOPICS: [&str; 6] = ["a/b", "a/c", "d", "xy", "fixed/one", "fixed/two"];
-const FILTERS: [&str; 9] = [
+/// By name, one of them short, two of them predefined topics 7 and 8; `#` does not match the last one,
+/// so that nobody gets what is for its share group by another way too.
+const TOPICS: [&str; 7] = ["a/b", "a/c", "d", "xy", "fixed/one", "fixed/two", "$s/1"];
+const FILTERS: [&str; 10] = [
     "a/b",
     "a/c",
     "d",
@@ -27,6 +28,7 @@ const FILTERS: [&str; 9] = [
     "a/+",
     "#",
     "fixed/#",
+    "$share/g/$s/+",
 ];
 
 fn predefined(topic: usize) -> Option<u16> {
