@@ -4,6 +4,8 @@
 
 typedef bit<48> mac_addr_t;
 typedef bit<32> ipv4_addr_t;
+typedef bit<128> ipv6_addr_t;
+typedef bit<12> vid_t;
 typedef bit<16> rid_t;
 typedef bit<32> topic_index_t;
 typedef bit<32> generation_t;
@@ -11,7 +13,14 @@ typedef bit<32> generation_t;
 // ---- Protocol numbers -------------------------------------------------------------------------
 
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_VLAN = 0x8100;
+const bit<16> ETHERTYPE_IPV6 = 0x86dd;
 const bit<8>  IP_PROTO_UDP   = 17;
+// RFC 8200 §4.5.
+const bit<8>  IPV6_FRAGMENT  = 44;
+
+// A packet that the switch makes, or addresses anew, starts its life here.
+const bit<8> TTL = 64;
 
 // MQTT-SN 1.2 §5.2.2, MsgType.
 const bit<8> MSG_PUBLISH       = 0x0c;
@@ -36,7 +45,10 @@ const bit<16> PUBLISH_SHORT_HEADER = 7;
 const bit<16> PUBLISH_LONG_HEADER  = 9;
 const bit<16> UDP_HEADER           = 8;
 const bit<16> IPV4_HEADER          = 20;
+const bit<16> IPV6_HEADER          = 40;
+const bit<16> IPV6_GROWTH          = 20;  // of a packet that goes from IPv4 to IPv6
 const bit<32> ETHERNET_HEADER      = 14;
+const bit<32> VLAN_HEADER          = 4;
 const bit<16> PUBACK_LENGTH        = 7;
 
 // ---- The broker copy's tag --------------------------------------------------------------------
@@ -51,7 +63,8 @@ const bit<16> TAG_LENGTH_16 = 14;
 
 const bit<9> CPU_PORT = 510;
 
-// The multicast group of all ports; every replica of it carries RID_FLOOD.
+// The multicast group of all ports; every replica of it carries RID_FLOOD, and so do those of a
+// VLAN's group.
 const bit<16> GROUP_FLOOD = 1;
 
 // Replication ids from 0xfff0 up are the program's own; below they name a row of `subscriber`.
@@ -87,7 +100,12 @@ const bit<32> PATH_TOPIC_IN_SOFTWARE   = 7;
 const bit<32> PATH_TOO_LONG            = 8;   // a tagged copy would exceed the MTU
 const bit<32> PATH_COPY_ONLY           = 9;   // nobody but the broker wants it
 const bit<32> PATH_FORGED_TAG          = 10;  // dropped
-const bit<32> PATH_METER               = 11;  // dropped
-const bit<32> PATH_REASONS             = 16;
+const bit<32> PATH_METER               = 11;  // dropped: a publication above its rate
+const bit<32> PATH_OPEN_METER          = 12;  // dropped: QoS -1 above the port's rate
+const bit<32> PATH_SOFTWARE_METER      = 13;  // dropped: more for the broker than the port may send
+const bit<32> PATH_TRANSLATION         = 14;  // a subscriber needs IPv6, and this cannot become it
+const bit<32> PATH_VLAN                = 15;  // dropped: the port is not in that VLAN
+const bit<32> PATH_REASONS             = 32;
+const bit<32> PORTS                    = 512;
 
 #endif

@@ -10,21 +10,50 @@ header ethernet_h {
     bit<16>    ether_type;
 }
 
+// IEEE 802.1Q. `ether_type` is what would have stood in the Ethernet header.
+header vlan_h {
+    bit<3>  pcp;
+    bit<1>  dei;
+    vid_t   vid;
+    bit<16> ether_type;
+}
+
+// RFC 791. What nobody reads by itself is one field: each field costs a software target time.
 header ipv4_h {
-    bit<4>      version;
-    bit<4>      ihl;
+    bit<8>      version_ihl;
     bit<8>      dscp_ecn;
     bit<16>     total_length;
     bit<16>     identification;
-    bit<1>      reserved;
-    bit<1>      dont_fragment;
-    bit<1>      more_fragments;
-    bit<13>     fragment_offset;
+    bit<16>     flags_fragment;  // reserved(15) DF(14) MF(13) offset(12..0)
     bit<8>      ttl;
     bit<8>      protocol;
     bit<16>     checksum;
     ipv4_addr_t src;
     ipv4_addr_t dst;
+}
+
+header ipv4_options_h {
+    varbit<320> options;
+}
+
+// RFC 8200.
+header ipv6_h {
+    bit<4>      version;
+    bit<8>      traffic_class;
+    bit<20>     flow_label;
+    bit<16>     payload_length;
+    bit<8>      next_header;
+    bit<8>      hop_limit;
+    ipv6_addr_t src;
+    ipv6_addr_t dst;
+}
+
+// RFC 8200 §4.5.
+header ipv6_fragment_h {
+    bit<8>  next_header;
+    bit<8>  reserved;
+    bit<16> offset_flags;  // offset(15..3) reserved(2..1) M(0)
+    bit<32> identification;
 }
 
 header udp_h {
@@ -63,14 +92,6 @@ header puback_h {
     bit<8>  return_code;
 }
 
-// MQTT-SN 1.2 §5.5, as far as needed to see whether a client forges our tag.
-header encapsulation_h {
-    bit<8>  length;
-    bit<8>  msg_type;
-    bit<8>  ctrl;
-    bit<16> magic;
-}
-
 // The encapsulation in front of a broker copy: 14 octets, an even number, so that the 16-bit words
 // behind it keep their place in the UDP checksum.
 header tag_h {
@@ -103,11 +124,14 @@ struct headers_t {
     packet_in_h     packet_in;
     packet_out_h    packet_out;
     ethernet_h      ethernet;
+    vlan_h          vlan;
     ipv4_h          ipv4;
+    ipv4_options_h  ipv4_options;
+    ipv6_h          ipv6;
+    ipv6_fragment_h ipv6_fragment;
     udp_h           udp;
     tag_h           tag;
     puback_h        puback;
-    encapsulation_h encapsulation;
     mqttsn_short_h  mqttsn_short;
     mqttsn_long_h   mqttsn_long;
     publish_h       publish;
@@ -119,51 +143,37 @@ struct headers_t {
 struct bridged_t {
     @field_list(FIELDS_BRIDGED) topic_index_t topic_index;
     @field_list(FIELDS_BRIDGED) generation_t  generation;
+    rid_t   rid;            // row of `subscriber` for the one copy of a topic with one subscriber
     bit<8>  copy_flags;     // the finished Flags octet of a subscriber's copy
     bit<16> copy_topic_id;  // its TopicId: the home alias
     bit<1>  aliased;        // some subscriber of the topic has an alias of its own
 }
 
-// Which rewrite egress did, so which checksum update the packet needs.
-const bit<2> REWRITE_NONE    = 0;
-const bit<2> REWRITE_DELIVER = 1;
-const bit<2> REWRITE_TAG     = 2;
-const bit<2> REWRITE_ACK     = 3;
-
-// Complements of what a rewrite replaced (RFC 1624: HC' = ~(~HC + ~m + m')). `update_checksum`
-// takes fields and no expressions, so the complements are kept here.
-struct replaced_t {
-    bit<16>     ipv4_checksum;
-    bit<16>     ipv4_total_length;
-    bit<8>      ttl;
-    ipv4_addr_t src;
-    ipv4_addr_t dst;
-    bit<16>     udp_checksum;
-    bit<16>     udp_length;
-    bit<16>     src_port;
-    bit<16>     dst_port;
-    bit<8>      flags;
-    bit<16>     topic_id;
-    bit<16>     msg_id;
-}
-
 struct metadata_t {
-    bridged_t     bridged;
+    bridged_t bridged;
+    vid_t     vid;          // 0: untagged
+    bit<32>   vlan_length;  // octets of an 802.1Q tag
+    bit<1>    forged;       // a forwarder encapsulation with our magic
     // Ingress only.
-    topic_index_t topic_index;
-    bit<1>        admitted;
-    bit<1>        qos1;
-    bit<1>        offloadable;
-    bit<16>       group;
-    bit<1>        copy;
-    bit<1>        ack;
-    bit<16>       max_length;
-    bit<2>        color;
-    bit<32>       path;
-    // Egress only.
-    bit<2>        rewrite;
-    bit<1>        checksummed;  // the UDP checksum was in use (non-zero)
-    replaced_t    replaced;
+    bit<1>    admitted;
+    bit<1>    copy;
+    bit<1>    ack;
+    bit<1>    translated;
+    bit<2>    color;
+    bit<1>    answered;     // offloaded, and the broker gets a copy
+    bit<16>   group;
+    bit<16>   flood_group;  // of the VLAN; 0: that of all ports
+    bit<32>   publisher;    // its address, for the selector
+    bit<16>   max_length;   // longest IP packet for the broker; 0: the packet is for no service
+    bit<16>   ip_length;    // octets of this one, its header included
+    bit<16>   ip_header;
+    bit<32>   path;
+    // Egress only: what the rewrite replaces, as it counted in the checksums (see `egress.p4`).
+    bit<16>   old_addresses;
+    bit<16>   old_ports;
+    bit<16>   old_ttl;
+    bit<1>    from_v6;      // over IPv6 it came
+    bit<1>    to_v6;        // and goes
 }
 
 // Targets tell one sample once and then wait for its acknowledgement. One that got lost on its way to
@@ -171,16 +181,28 @@ struct metadata_t {
 // was taken in, and is another sample a second later.
 struct mac_learned_t {
     mac_addr_t mac;
+    vid_t      vid;
     bit<9>     port;
     bit<28>    second;
 }
 
 struct endpoint_learned_t {
     bit<9>      port;
+    vid_t       vid;
     mac_addr_t  eth_src;
     mac_addr_t  eth_dst;
     ipv4_addr_t ip_src;
     ipv4_addr_t ip_dst;
+    bit<28>     second;
+}
+
+struct endpoint_v6_learned_t {
+    bit<9>      port;
+    vid_t       vid;
+    mac_addr_t  eth_src;
+    mac_addr_t  eth_dst;
+    ipv6_addr_t ip_src;
+    ipv6_addr_t ip_dst;
     bit<28>     second;
 }
 

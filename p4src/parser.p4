@@ -30,54 +30,89 @@ parser MqttsnParser(packet_in packet,
         transition accept;
     }
 
-    // An 802.1Q tag would be extracted between here and the IP header, and IPv6 beside IPv4.
     state parse_ethernet {
         packet.extract(hdr.ethernet);
         transition select(hdr.ethernet.ether_type) {
             ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
+            ETHERTYPE_VLAN: parse_vlan;
             default:        accept;
         }
     }
 
-    // No options, and not a fragment: those go to the broker like anything else.
+    // One tag; what has two is bridged.
+    state parse_vlan {
+        packet.extract(hdr.vlan);
+        meta.vid = hdr.vlan.vid;
+        meta.vlan_length = VLAN_HEADER;
+        transition select(hdr.vlan.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
+            default:        accept;
+        }
+    }
+
+    // Behind options and in first fragments no PUBLISH is looked for, but a forged tag is. Version
+    // and IHL are one octet: 0x45 has no options, 0x46 to 0x4f have.
     state parse_ipv4 {
         packet.extract(hdr.ipv4);
-        transition select(hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.more_fragments,
-                          hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
-            (4, 5, 0, 0, IP_PROTO_UDP): parse_udp;
-            default:                    accept;
+        transition select(hdr.ipv4.version_ihl, hdr.ipv4.flags_fragment, hdr.ipv4.protocol) {
+            (0x45, 0 &&& 0x3fff, IP_PROTO_UDP):          parse_udp;
+            (0x45, 0 &&& 0x1fff, IP_PROTO_UDP):          parse_opaque_udp;
+            (0x46 &&& 0xfe, 0 &&& 0x1fff, IP_PROTO_UDP): parse_ipv4_options;
+            (0x48 &&& 0xf8, 0 &&& 0x1fff, IP_PROTO_UDP): parse_ipv4_options;
+            default:                                     accept;
         }
     }
 
-    // Behind any UDP that is long enough; `service` decides afterwards whether it was MQTT-SN.
-    // The shortest PUBLISH has 7 octets, so the shortest UDP length of interest is 15.
-    state parse_udp {
+    state parse_ipv4_options {
+        packet.extract(hdr.ipv4_options,
+                       (bit<32>)(hdr.ipv4.version_ihl[3:0] - 5) << 5);
+        transition parse_opaque_udp;
+    }
+
+    // No extension headers but, for the sake of forged tags, that of a first fragment.
+    state parse_ipv6 {
+        packet.extract(hdr.ipv6);
+        transition select(hdr.ipv6.version, hdr.ipv6.next_header) {
+            (6, IP_PROTO_UDP):  parse_udp;
+            (6, IPV6_FRAGMENT): parse_ipv6_fragment;
+            default:            accept;
+        }
+    }
+
+    state parse_ipv6_fragment {
+        packet.extract(hdr.ipv6_fragment);
+        transition select(hdr.ipv6_fragment.next_header, hdr.ipv6_fragment.offset_flags) {
+            (IP_PROTO_UDP, 0 &&& 0xfff8): parse_opaque_udp;
+            default:                      accept;
+        }
+    }
+
+    state parse_opaque_udp {
         packet.extract(hdr.udp);
-        transition select(hdr.udp.length) {
-            15:                parse_mqttsn;
-            0x0000 &&& 0xfff0: accept;
-            default:           parse_mqttsn;
-        }
-    }
-
-    state parse_mqttsn {
         transition select(packet.lookahead<bit<40>>()) {
-            // Length (1 octet), MsgType …
-            0x00_0c_00_00_00 &&& 0x00_ff_00_00_00: parse_short_or_long;
-            // Length, 0xfe, Ctrl, the first two octets of the Wireless Node Id
-            0x00_fe_00_54_53 &&& 0x00_ff_00_ff_ff: parse_encapsulation;
-            // 0x01, Length (2 octets), MsgType
-            0x01_00_00_0c_00 &&& 0xff_00_00_ff_00: parse_long;
+            0x00_fe_00_54_53 &&& 0x00_ff_00_ff_ff: forged_tag;
             default: accept;
         }
     }
 
-    // 0x01 0x0c … may be a long Length of 0x0cnn: the first octet tells.
-    state parse_short_or_long {
-        transition select(packet.lookahead<bit<32>>()) {
-            0x01_00_00_0c &&& 0xff_00_00_ff: parse_long;
-            0x01_00_00_00 &&& 0xff_00_00_00: accept;
-            default: parse_short;
+    // Behind any UDP; `service` decides afterwards whether it was MQTT-SN. What is shorter than the
+    // lookahead, or than a PUBLISH, ends the parser with an error, which nobody minds: the headers
+    // before it stay, and no PUBLISH is there.
+    state parse_udp {
+        packet.extract(hdr.udp);
+        transition select(packet.lookahead<bit<40>>()) {
+            // A first octet of 1 announces two octets of Length. Those may look like the rest of a
+            // short PUBLISH (0x01 0x0c …), so they come first.
+            0x01_00_00_0c_00 &&& 0xff_00_00_ff_00: parse_long;
+            0x01_00_00_00_00 &&& 0xff_00_00_00_00: accept;
+            // Length (1 octet), MsgType …
+            0x00_0c_00_00_00 &&& 0x00_ff_00_00_00: parse_short;
+            // Length, 0xfe, Ctrl, the first two octets of the Wireless Node Id. (The broker takes no
+            // encapsulation with a Length of three octets.)
+            0x00_fe_00_54_53 &&& 0x00_ff_00_ff_ff: forged_tag;
+            default: accept;
         }
     }
 
@@ -93,8 +128,8 @@ parser MqttsnParser(packet_in packet,
         transition accept;
     }
 
-    state parse_encapsulation {
-        packet.extract(hdr.encapsulation);
+    state forged_tag {
+        meta.forged = 1;
         transition accept;
     }
 }
@@ -103,11 +138,14 @@ control MqttsnDeparser(packet_out packet, in headers_t hdr) {
     apply {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
+        packet.emit(hdr.vlan);
         packet.emit(hdr.ipv4);
+        packet.emit(hdr.ipv4_options);
+        packet.emit(hdr.ipv6);
+        packet.emit(hdr.ipv6_fragment);
         packet.emit(hdr.udp);
         packet.emit(hdr.tag);
         packet.emit(hdr.puback);
-        packet.emit(hdr.encapsulation);
         packet.emit(hdr.mqttsn_short);
         packet.emit(hdr.mqttsn_long);
         packet.emit(hdr.publish);

@@ -261,6 +261,9 @@ impl Apply {
         if !same(&Key::CloneSession(SESSION_COPY)) {
             return false;
         }
+        if let Some(rid) = action.rid() {
+            return same(&Key::Subscriber(subscriber::Key { rid }));
+        }
         let aliased = matches!(action, topic::Action::Offload(offload) if offload.aliased);
         action.groups().into_iter().flatten().all(|group| {
             let group = Key::Group(group);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::constants::VLANS;
 use crate::policy::Policy;
+use crate::tables::Rate;
 
 /// The controller of one switch. Durations are in the unit that their key names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +29,17 @@ pub struct Config {
     pub ports: Vec<u16>,
     /// The port behind which the broker lives. Unset: it is learned.
     pub broker_port: Option<u16>,
-    /// The longest IPv4 packet, in octets, that the broker's port carries.
+    /// The longest IP packet, in octets, that the switch's ports carry.
     pub mtu: u16,
+    /// VLANs whose ports are known: their frames are taken from these and flooded to these only.
+    /// Others are flooded to all ports, with their tags.
+    pub vlans: Vec<Vlan>,
+    /// What one client may publish under one alias; the switch drops what is above. Unset: anything.
+    pub publication_rate: Option<Rate>,
+    /// What may be published at QoS −1 through one port, by whomever. Unset: anything.
+    pub open_rate: Option<Rate>,
+    /// What may be sent to the broker through one port without being offloaded. Unset: anything.
+    pub software_rate: Option<Rate>,
     /// P4Info of the program (`.txtpb`, `.json` or `.bin`). Unset: the one that is built in.
     pub p4info: Option<PathBuf>,
     /// The program as the target loads it (p4c's BMv2 JSON). Unset: the one that is built in.
@@ -59,6 +70,16 @@ pub struct Config {
     pub max_group: u16,
     /// See `max_group`.
     pub max_rid: u16,
+}
+
+/// A VLAN of the switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vlan {
+    /// Its number, from 1 to 4094 (IEEE 802.1Q).
+    pub vid: u16,
+    /// The ports that carry its tag.
+    pub ports: Vec<u16>,
 }
 
 /// Whom the controller trusts to be the switch, and who it is. Files in PEM.
@@ -124,6 +145,10 @@ impl Default for Config {
             ports: Vec::new(),
             broker_port: None,
             mtu: 1500,
+            vlans: Vec::new(),
+            publication_rate: None,
+            open_rate: None,
+            software_rate: None,
             p4info: None,
             device_config: None,
             name: "topicswitch controller".into(),
@@ -153,6 +178,20 @@ pub enum ConfigError {
     /// The broker's port is not one of the ports.
     #[error("broker_port: {0} is not among ports")]
     BrokerPort(u16),
+    /// Not a VLAN.
+    #[error("vlans: {0} is not the number of a VLAN; they go from 1 to 4094, each once")]
+    Vlan(u16),
+    /// A VLAN with a port that is not the switch's.
+    #[error("vlans: VLAN {0} has port {1}, which is not among ports")]
+    VlanPort(u16, u16),
+    /// Too many VLANs.
+    #[error("vlans: {0} are too many; {VLANS} can be named")]
+    Vlans(usize),
+    /// A rate that lets nothing through.
+    #[error(
+        "{0}: a rate of 0, or a burst of 0, lets nothing through; leave the key out for no limit"
+    )]
+    Rate(&'static str),
     /// P4Runtime calls an election id of zero invalid.
     #[error("election_id: 0 is never primary; choose 1 or more")]
     ElectionId,
@@ -189,6 +228,30 @@ impl Config {
             && !self.ports.contains(&port)
         {
             return Err(ConfigError::BrokerPort(port));
+        }
+        if self.vlans.len() > VLANS {
+            return Err(ConfigError::Vlans(self.vlans.len()));
+        }
+        for (n, vlan) in self.vlans.iter().enumerate() {
+            let twice = self.vlans[..n].iter().any(|other| other.vid == vlan.vid);
+            if !(1..=4094).contains(&vlan.vid) || twice {
+                return Err(ConfigError::Vlan(vlan.vid));
+            }
+            let strange = vlan.ports.iter().find(|port| !self.ports.contains(port));
+            if let Some(port) = strange
+                && !self.ports.is_empty()
+            {
+                return Err(ConfigError::VlanPort(vlan.vid, *port));
+            }
+        }
+        for (key, rate) in [
+            ("publication_rate", self.publication_rate),
+            ("open_rate", self.open_rate),
+            ("software_rate", self.software_rate),
+        ] {
+            if rate.is_some_and(|rate| rate.packets_per_s == 0 || rate.burst == 0) {
+                return Err(ConfigError::Rate(key));
+            }
         }
         for (key, ms) in [
             ("drain_ms", self.drain_ms),

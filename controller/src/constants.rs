@@ -7,8 +7,13 @@ pub const CPU_PORT: u16 = 510;
 pub const GROUP_FLOOD: u16 = 1;
 /// The first multicast group that is free for topics.
 pub const GROUP_FIRST: u16 = 2;
-/// The last one: BMv2's P4Runtime server keeps the groups from 2^15 up for its clone sessions.
-pub const GROUP_LAST: u16 = 0x7fff;
+/// The last one; behind it are those of VLANs.
+pub const GROUP_LAST: u16 = 0x7eff;
+/// The first of the groups that flood a VLAN: BMv2's P4Runtime server keeps the groups from 2^15 up
+/// for its clone sessions.
+pub const GROUP_VLAN: u16 = 0x7f00;
+/// So many VLANs can be named.
+pub const VLANS: usize = 0x100;
 
 /// The first replication id that names a row of `subscriber`.
 pub const RID_FIRST: u16 = 1;
@@ -36,7 +41,7 @@ pub const IN_LEASE: u16 = 2;
 /// The indirect counter of packets to a service by what became of them.
 pub const PATH_COUNTER: &str = "MqttsnIngress.path";
 /// What the cells of [`PATH_COUNTER`] count, by their index (`PATH_…`).
-pub const PATH_REASONS: [&str; 12] = [
+pub const PATH_REASONS: [&str; 16] = [
     "offloaded",
     "not_publish",
     "no_lease",
@@ -49,4 +54,8 @@ pub const PATH_REASONS: [&str; 12] = [
     "copy_only",
     "forged_tag",
     "meter",
+    "open_meter",
+    "software_meter",
+    "translation",
+    "vlan",
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use offload::{Alias, Change, Intent, PublicationKey, SessionId, TopicIndex};
 
@@ -135,12 +135,12 @@ impl Index {
         self.topics_of.get(&session)
     }
 
-    pub(crate) fn sessions_at(&self, address: Ipv4Addr) -> Vec<SessionId> {
-        self.sessions_at.get(&IpAddr::V4(address))
+    pub(crate) fn sessions_at(&self, address: IpAddr) -> Vec<SessionId> {
+        self.sessions_at.get(&address)
     }
 
-    pub(crate) fn publications_at(&self, address: Ipv4Addr) -> Vec<PublicationKey> {
-        self.publications_at.get(&IpAddr::V4(address))
+    pub(crate) fn publications_at(&self, address: IpAddr) -> Vec<PublicationKey> {
+        self.publications_at.get(&address)
     }
 
     pub(crate) fn publications_to(&self, topic: TopicIndex) -> Vec<PublicationKey> {
@@ -156,8 +156,7 @@ impl Index {
     }
 
     /// Whether the intent names the address at all.
-    pub(crate) fn is_used(&self, address: Ipv4Addr) -> bool {
-        let address = IpAddr::V4(address);
+    pub(crate) fn is_used(&self, address: IpAddr) -> bool {
         self.sessions_at.0.contains_key(&address) || self.publications_at.0.contains_key(&address)
     }
 }

@@ -1,7 +1,7 @@
 //! What is on the switch, as far as reads and answered writes tell.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::constants::{RID_FIRST, RID_LAST};
 use crate::tables::{Key, Replicas, Value};
@@ -23,7 +23,9 @@ pub struct Installed {
     /// A group with exactly these replicas.
     group_by_replicas: HashMap<Replicas, u16>,
     /// The replication id that delivers to a client.
-    rid_by_client: HashMap<(Ipv4Addr, u16), u16>,
+    rid_by_client: HashMap<(IpAddr, u16), u16>,
+    /// Topics that refer to a replication id without a group.
+    rid_topics: HashMap<u16, usize>,
 }
 
 impl Installed {
@@ -77,6 +79,9 @@ impl Installed {
                 for group in action.groups().into_iter().flatten() {
                     count(&mut self.group_users, group);
                 }
+                if let Some(rid) = action.rid() {
+                    count(&mut self.rid_topics, rid);
+                }
             }
             (Key::Group(id), Value::Replicas(replicas)) => {
                 for replica in replicas.iter() {
@@ -108,9 +113,11 @@ impl Installed {
         self.group_users.contains_key(&group)
     }
 
-    /// Whether a group or an alias on the switch refers to the replication id.
+    /// Whether a topic, a group or an alias on the switch refers to the replication id.
     pub fn rid_in_use(&self, rid: u16) -> bool {
-        self.rid_groups.contains_key(&rid) || self.rid_aliases.contains_key(&rid)
+        self.rid_topics.contains_key(&rid)
+            || self.rid_groups.contains_key(&rid)
+            || self.rid_aliases.contains_key(&rid)
     }
 
     /// A group that holds exactly these replicas.
@@ -119,7 +126,7 @@ impl Installed {
     }
 
     /// The replication id of a row that delivers to the client.
-    pub fn rid_for(&self, address: Ipv4Addr, port: u16) -> Option<u16> {
+    pub fn rid_for(&self, address: IpAddr, port: u16) -> Option<u16> {
         self.rid_by_client.get(&(address, port)).copied()
     }
 }

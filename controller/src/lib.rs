@@ -42,7 +42,7 @@ mod status;
 pub mod tables;
 pub mod target;
 
-pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig};
+pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
 pub use policy::Policy;
 pub use reconciler::{Connector, Controller, ControllerError, LinkError, run};
 pub use status::{

@@ -2,21 +2,22 @@
 //! and the numbers allocated so far, kept up to date change by change.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use offload::{Alias, AliasType, Intent, PublicationKey, Refusal, SessionId, Topic, TopicIndex};
 
 use crate::config::Config;
 use crate::constants::{
-    GROUP_FLOOD, GROUP_LAST, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST, SESSION_ACK, SESSION_COPY,
+    GROUP_FLOOD, GROUP_LAST, GROUP_VLAN, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST, SESSION_ACK,
+    SESSION_COPY,
 };
 use crate::groups::{Groups, Rids};
 use crate::installed::Installed;
 use crate::learning::{Endpoint, Learning};
 use crate::tables::{
-    Key, Replica, Replicas, Value, digests, open_publication, publication, replication, service,
-    subscriber, subscriber_alias, topic,
+    Key, Replica, Replicas, Value, digests, meters, open_publication, publication, replication,
+    service, subscriber, subscriber_alias, topic, vlan,
 };
 
 /// What planning looks at.
@@ -155,7 +156,7 @@ impl Plan {
             max_list_size: 64,
             ack_timeout: Duration::from_secs(1),
         };
-        for kind in [digests::Kind::Mac, digests::Kind::Endpoint] {
+        for kind in digests::Kind::ALL {
             self.set(Key::Digest(kind), Value::Digest(delivery));
         }
         let flood = config.ports.iter().map(|&port| Replica {
@@ -168,6 +169,36 @@ impl Plan {
             let ack = replication::replicas([Replica { port, rid: RID_ACK }]);
             let session = Key::CloneSession(SESSION_ACK + u32::from(port));
             self.set(session, Value::Replicas(ack));
+        }
+        for (group, vlan) in (GROUP_VLAN..).zip(&config.vlans) {
+            let flood = vlan.ports.iter().map(|&port| Replica {
+                port,
+                rid: RID_FLOOD,
+            });
+            let flood = replication::replicas(flood);
+            self.set(Key::Group(group), Value::Replicas(flood));
+            for &ingress_port in &config.ports {
+                let key = vlan::Key {
+                    vid: vlan.vid,
+                    ingress_port,
+                };
+                let action = match vlan.ports.contains(&ingress_port) {
+                    true => vlan::Action::Member { flood_group: group },
+                    false => vlan::Action::Refuse,
+                };
+                self.set(Key::Vlan(key), Value::Vlan(action));
+            }
+        }
+        for (kind, rate) in [
+            (meters::Kind::Open, config.open_rate),
+            (meters::Kind::Software, config.software_rate),
+        ] {
+            // What the broker sends is not limited: it calls no service.
+            for &port in &config.ports {
+                if let Some(rate) = rate {
+                    self.set(Key::Meter(kind, port), Value::Rate(rate));
+                }
+            }
         }
         if let Some(port) = broker_port {
             let copy = replication::replicas([Replica {
@@ -183,12 +214,9 @@ impl Plan {
             .intent
             .services
             .iter()
-            .filter_map(|address| match address {
-                SocketAddr::V4(v4) => Some(service::Key {
-                    ip_dst: *v4.ip(),
-                    udp_dst: v4.port(),
-                }),
-                SocketAddr::V6(_) => None,
+            .map(|address| service::Key {
+                ip_dst: address.ip(),
+                udp_dst: address.port(),
             })
             .collect();
         let old: Vec<Key> = self
@@ -308,9 +336,11 @@ impl Plan {
         plan: &mut TopicPlan,
     ) -> Result<topic::Action, NotPlanned> {
         let mut places: HashMap<SessionId, Replica> = HashMap::new();
+        let mut translated = false;
         let mut rows = Vec::new();
         for &session in topic.served_q0.union(&topic.served_q1) {
             let (endpoint, deliver) = view.place(session)?;
+            translated |= deliver.ip_dst.is_ipv6();
             let known = view.installed.rid_for(deliver.ip_dst, deliver.udp_dst);
             let installed = view.installed;
             let taken = |rid| {
@@ -330,6 +360,26 @@ impl Plan {
             rows.push((rid, deliver));
             let port = endpoint.port;
             places.insert(session, Replica { port, rid });
+        }
+
+        let generation = topic.generation.0;
+        if let Some(session) = to_one(topic)
+            && let Some(place) = places.get(&session).copied()
+        {
+            for (rid, deliver) in rows {
+                let key = Key::Subscriber(subscriber::Key { rid });
+                self.set(key, Value::Subscriber(deliver));
+            }
+            let alias = topic.aliases.get(&session).unwrap_or(&topic.home_alias);
+            return Ok(topic::Action::ToOne(topic::ToOne {
+                port: place.port,
+                rid: place.rid,
+                ack_q1: topic.ack_q1,
+                translated,
+                generation,
+                copy_flags: alias.id_type.bits(),
+                copy_topic_id: alias.id,
+            }));
         }
 
         let sides = [
@@ -385,7 +435,6 @@ impl Plan {
                 self.touched.insert(key);
             }
         }
-        let generation = topic.generation.0;
         if plan.sessions.is_empty() && topic.ack_q1 && !topic.copy_q0 {
             return Ok(topic::Action::Discard { generation });
         }
@@ -396,6 +445,7 @@ impl Plan {
             copy_q1: topic.copy_q1,
             ack_q1: topic.ack_q1,
             aliased: !plan.aliases.is_empty(),
+            translated,
             generation,
             copy_flags: topic.home_alias.id_type.bits(),
             copy_topic_id: topic.home_alias.id,
@@ -427,6 +477,7 @@ impl Plan {
             let action = publication::Action {
                 topic_index: topic.0,
                 idle_timeout: Duration::from_secs(view.config.activity_window_s),
+                rate: view.config.publication_rate,
             };
             self.publications.insert(*key, Key::Publication(row));
             self.set(Key::Publication(row), Value::Publication(action));
@@ -461,40 +512,38 @@ impl View<'_> {
         &self,
         session: SessionId,
     ) -> Result<(Endpoint, subscriber::Action), Refusal> {
-        let address = match self.intent.sessions.get(&session) {
-            Some(SocketAddr::V4(address)) => *address,
-            Some(SocketAddr::V6(address)) => return Err(ipv6(address.ip())),
-            None => return Err(Refusal::Unreachable),
-        };
+        let sessions = &self.intent.sessions;
+        let address = *sessions.get(&session).ok_or(Refusal::Unreachable)?;
+        let services = self.services_for(address.ip())?;
         let endpoint = *self
             .learning
-            .endpoint(*address.ip())
+            .endpoint(address.ip())
             .ok_or(Refusal::Unreachable)?;
-        let service = self.service(&endpoint)?;
+        let called = |service: &&SocketAddr| Some(service.ip()) == endpoint.service;
+        let service = services.iter().copied().find(called).unwrap_or(services[0]); // there is one
         let deliver = subscriber::Action {
             eth_src: endpoint.calls,
             eth_dst: endpoint.mac,
-            ip_src: service.0,
-            ip_dst: *address.ip(),
-            udp_src: service.1,
+            vid: endpoint.vid,
+            ip_src: service.ip(),
+            ip_dst: address.ip(),
+            udp_src: service.port(),
             udp_dst: address.port(),
         };
         Ok((endpoint, deliver))
     }
 
-    /// The broker's address that the client behind the endpoint calls.
-    fn service(&self, endpoint: &Endpoint) -> Result<(Ipv4Addr, u16), Refusal> {
-        let mut first = None;
-        for service in &self.intent.services {
-            if let SocketAddr::V4(v4) = service {
-                let service = (*v4.ip(), v4.port());
-                if Some(service.0) == endpoint.service {
-                    return Ok(service);
-                }
-                first = first.or(Some(service));
-            }
+    /// The broker's addresses of the client's family: at least one.
+    fn services_for(&self, client: IpAddr) -> Result<Vec<&SocketAddr>, Refusal> {
+        let services = self.intent.services.iter();
+        let of_family = services.filter(|service| service.is_ipv4() == client.is_ipv4());
+        let of_family: Vec<&SocketAddr> = of_family.collect();
+        if of_family.is_empty() {
+            let family = if client.is_ipv4() { "IPv4" } else { "IPv6" };
+            let what = format!("{client}: the broker has no {family} address");
+            return Err(Refusal::Unsupported(what));
         }
-        first.ok_or_else(|| Refusal::Unsupported("the broker has no IPv4 address".into()))
+        Ok(of_family)
     }
 
     /// Whether the data plane could do what the topic asks; gives the broker's port.
@@ -516,17 +565,15 @@ impl View<'_> {
     }
 
     fn publication_key(&self, key: &PublicationKey) -> Result<publication::Key, Refusal> {
-        let address = match key.address {
-            SocketAddr::V4(address) => address,
-            SocketAddr::V6(address) => return Err(ipv6(address.ip())),
-        };
+        let address = key.address;
         let endpoint = self
             .learning
-            .endpoint(*address.ip())
+            .endpoint(address.ip())
             .ok_or(Refusal::Unreachable)?;
         Ok(publication::Key {
             ingress_port: endpoint.port,
-            ip_src: *address.ip(),
+            vid: endpoint.vid,
+            ip_src: address.ip(),
             udp_src: address.port(),
             topic_id_type: key.alias.id_type.bits(),
             topic_id: key.alias.id,
@@ -534,8 +581,14 @@ impl View<'_> {
     }
 }
 
-fn ipv6(address: &std::net::Ipv6Addr) -> Refusal {
-    Refusal::Unsupported(format!("IPv6 address {address}"))
+/// The session, if the topic serves one alone and the broker gets no copy beside it: such a topic
+/// needs no group. At QoS 1 the session is served alike, or the broker does everything.
+fn to_one(topic: &Topic) -> Option<SessionId> {
+    let mut served = topic.served_q0.iter();
+    let session = *served.next()?;
+    let alike = topic.served_q1 == topic.served_q0 && topic.ack_q1;
+    let broker = topic.served_q1.is_empty() && topic.copy_q1;
+    (served.next().is_none() && !topic.copy_q0 && (alike || broker)).then_some(session)
 }
 
 pub(crate) fn topic_key(index: TopicIndex) -> Key {

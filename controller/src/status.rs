@@ -1,7 +1,7 @@
 //! What there is to see of a running controller.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use offload::{Alias, RefusedItem, SessionId, TopicIndex};
@@ -27,10 +27,12 @@ pub enum Mastership {
 /// Where a client lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EndpointStatus {
-    /// Its IPv4 address.
-    pub address: Ipv4Addr,
+    /// Its IP address.
+    pub address: IpAddr,
     /// Its port of the switch.
     pub port: u16,
+    /// The VLAN whose tag its frames carry; 0 for none.
+    pub vid: u16,
     /// Its Ethernet address, or its router's.
     pub mac: String,
 }
@@ -94,6 +96,7 @@ impl Status {
             .map(|(address, endpoint)| EndpointStatus {
                 address: *address,
                 port: endpoint.port,
+                vid: endpoint.vid,
                 mac: endpoint.mac.to_string(),
             })
             .collect();
@@ -213,10 +216,7 @@ pub(crate) fn report(device: &Device, name: &str) -> Option<(TopicReport, Key)> 
     let member = |session: &SessionId| {
         let address = intent.sessions.get(session).copied();
         let alias: &Alias = topic.aliases.get(session).unwrap_or(&topic.home_alias);
-        let endpoint = match address {
-            Some(SocketAddr::V4(address)) => device.learning().endpoint(*address.ip()),
-            _ => None,
-        };
+        let endpoint = address.and_then(|address| device.learning().endpoint(address.ip()));
         Member {
             session: session.0,
             address,

@@ -11,7 +11,10 @@ use offload::{Change, FromController, SessionId};
 fn a_client_that_calls_gets_rows_for_its_station_and_its_place() {
     let mut bench = Bench::new(config());
     bench.learn(1);
-    let dmac = Key::Dmac(dmac::Key { eth_dst: mac(1) });
+    let dmac = Key::Dmac(dmac::Key {
+        eth_dst: mac(1),
+        vid: 0,
+    });
     let forward = Value::Dmac(dmac::Action { port: port(1) });
     assert_eq!(bench.state.rows.get(&dmac), Some(&forward));
     assert_eq!(bench.count(smac::NAME), 2, "and the broker");
@@ -59,16 +62,15 @@ fn a_silent_station_is_forgotten_but_a_client_in_use_is_not() {
     bench.set_topic(1, topic(1, &[1]));
     bench.settle();
     bench.device.station_idle(smac::Key {
+        vid: 0,
         eth_src: mac(1),
         ingress_port: port(1),
     });
     bench.settle();
-    assert!(
-        !bench
-            .state
-            .rows
-            .contains_key(&Key::Dmac(dmac::Key { eth_dst: mac(1) }))
-    );
+    assert!(!bench.state.rows.contains_key(&Key::Dmac(dmac::Key {
+        eth_dst: mac(1),
+        vid: 0
+    })));
     assert!(bench.topic_row(1).is_some());
     assert_eq!(bench.count(endpoint::NAME), 1);
 }
@@ -80,6 +82,7 @@ fn a_silent_client_that_nobody_needs_is_forgotten_and_the_broker_told() {
     bench.change(vec![Change::Session(SessionId(1), None)]);
     bench.settle();
     bench.device.station_idle(smac::Key {
+        vid: 0,
         eth_src: mac(1),
         ingress_port: port(1),
     });
@@ -98,16 +101,15 @@ fn an_old_notification_about_a_station_that_moved_is_not_heeded() {
     bench.learn(1);
     bench.device.learned([call_from(1, 8)]);
     bench.device.station_idle(smac::Key {
+        vid: 0,
         eth_src: mac(1),
         ingress_port: port(1),
     });
     bench.settle();
-    assert!(
-        bench
-            .state
-            .rows
-            .contains_key(&Key::Dmac(dmac::Key { eth_dst: mac(1) }))
-    );
+    assert!(bench.state.rows.contains_key(&Key::Dmac(dmac::Key {
+        eth_dst: mac(1),
+        vid: 0
+    })));
 }
 
 #[test]
@@ -139,6 +141,7 @@ fn when_the_broker_moves_its_copies_follow() {
     bench.set_topic(1, copied);
     bench.settle();
     let moved = Learned::Mac {
+        vid: 0,
         mac: bench::BROKER,
         port: 7,
     };

@@ -150,6 +150,12 @@ fn meaning(state: &Bench) -> BTreeMap<String, String> {
                 (plain.group_q0, plain.group_q1) = (0, 0);
                 (format!("{key:?}"), format!("{plain:?} {groups:?}"))
             }
+            (Key::Topic(_), Value::Topic(topic_table::Action::ToOne(to_one))) => {
+                let mut plain = *to_one;
+                plain.rid = 0;
+                let whom = client(to_one.rid);
+                (format!("{key:?}"), format!("{plain:?} {whom:?}"))
+            }
             (Key::Group(id), Value::Replicas(replicas)) if *id > 1 => {
                 let members: BTreeSet<_> =
                     replicas.iter().map(|r| (r.port, client(r.rid))).collect();

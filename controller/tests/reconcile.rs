@@ -115,7 +115,7 @@ fn a_row_that_the_switch_holds_unknown_to_the_controller_is_modified() {
     bench.run();
     assert!(matches!(
         bench.topic_row(1),
-        Some(topic_table::Action::Offload(_))
+        Some(topic_table::Action::ToOne(_))
     ));
     assert_eq!(bench.installed(), Some(revision));
 }

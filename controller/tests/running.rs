@@ -357,6 +357,7 @@ async fn activity_is_the_most_recent_hit_of_the_sessions_publications() {
 async fn a_station_that_the_switch_calls_idle_is_forgotten() {
     let running = Running::ready(config()).await;
     let key = smac::Key {
+        vid: 0,
         eth_src: mac(3),
         ingress_port: port(3),
     };

@@ -72,14 +72,14 @@ fn start() -> (Arc<Switch>, Control, Worker) {
         w,
         &control,
         "MqttsnIngress.smac",
-        &[CLIENT_MAC, 1],
+        &[CLIENT_MAC, 0, 1],
         ("MqttsnIngress.mac_known", &[]),
     );
     insert(
         w,
         &control,
         "MqttsnIngress.dmac",
-        &[BROKER_MAC],
+        &[BROKER_MAC, 0],
         ("MqttsnIngress.forward", &[2]),
     );
     let service = [u64::from(BROKER_IP), 1883];
@@ -91,7 +91,7 @@ fn start() -> (Arc<Switch>, Control, Worker) {
         ("MqttsnIngress.serve", &[1500]),
     );
     for (topic, replicas) in [(1u16, 1u16), (8, 8), (9, 1000)] {
-        let key = [1, u64::from(CLIENT_IP), 40_000, 0, u64::from(topic)];
+        let key = [1, 0, u64::from(CLIENT_IP), 40_000, 0, u64::from(topic)];
         let admit = [u64::from(topic)];
         insert(
             w,
@@ -101,8 +101,13 @@ fn start() -> (Arc<Switch>, Control, Worker) {
             ("MqttsnIngress.admit", &admit),
         );
         let group = u64::from(topic) + 100;
-        let offload = [group, group, 0, 0, 0, 0, 7, 0, u64::from(topic)];
-        let action = ("MqttsnIngress.offload", &offload[..]);
+        let offload = [group, group, 0, 0, 0, 0, 0, 7, 0, u64::from(topic)];
+        let to_one = [11, 1, 1, 0, 7, 0, u64::from(topic)];
+        // As the controller writes it.
+        let action = match replicas {
+            1 => ("MqttsnIngress.offload_to_one", &to_one[..]),
+            _ => ("MqttsnIngress.offload", &offload[..]),
+        };
         insert(
             w,
             &control,
@@ -136,7 +141,7 @@ fn start() -> (Arc<Switch>, Control, Worker) {
         ];
         let action = ("MqttsnEgress.deliver", &deliver[..]);
         insert(w, &control, "MqttsnEgress.subscriber", &[i + 1], action);
-        let key = [2, 0x0b00_0000 + i, 40_000, 0, 1];
+        let key = [2, 0, 0x0b00_0000 + i, 40_000, 0, 1];
         insert(
             w,
             &control,
@@ -144,7 +149,7 @@ fn start() -> (Arc<Switch>, Control, Worker) {
             &key,
             ("MqttsnIngress.admit", &[i + 10]),
         );
-        let offload = [1, 1, 0, 0, 0, 0, 7, 0, 1];
+        let offload = [1, 1, 0, 0, 0, 0, 0, 7, 0, 1];
         let action = ("MqttsnIngress.offload", &offload[..]);
         insert(w, &control, "MqttsnIngress.topic", &[i + 10], action);
     }
@@ -332,7 +337,7 @@ fn writes(c: &mut Criterion) {
         .action("MqttsnIngress.offload");
     let call = ActionCall {
         action: action.expect("the action"),
-        params: [1u8, 1, 0, 0, 0, 0, 7, 0, 1]
+        params: [1u8, 1, 0, 0, 0, 0, 0, 7, 0, 1]
             .iter()
             .map(|v| vec![*v])
             .collect(),

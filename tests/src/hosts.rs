@@ -1,6 +1,6 @@
 //! The hosts around the switch under test: one behind each port, and one more behind a router.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A host as the switch sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,10 +9,12 @@ pub struct Host {
     pub port: u16,
     /// MAC address.
     pub mac: [u8; 6],
-    /// IPv4 address.
-    pub ip: Ipv4Addr,
+    /// IPv4 or IPv6 address.
+    pub ip: IpAddr,
     /// UDP port.
     pub udp: u16,
+    /// The VLAN whose tag its frames carry; 0 for none.
+    pub vid: u16,
 }
 
 impl Host {
@@ -20,14 +22,31 @@ impl Host {
         Host {
             port,
             mac: [2, 0, 0, 0, 0, last_octet],
-            ip: Ipv4Addr::new(10, 0, 0, last_octet),
+            ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last_octet)),
             udp,
+            vid: 0,
         }
     }
 
     /// Address and UDP port.
-    pub fn socket(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.ip, self.udp)
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.udp)
+    }
+
+    /// The same host at its IPv6 address.
+    #[must_use]
+    pub fn v6(&self) -> Self {
+        let last = self.mac[5].into();
+        Host {
+            ip: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0x1234, 0, 0, 0, last)),
+            ..*self
+        }
+    }
+
+    /// The same host behind a port that carries a VLAN's tag.
+    #[must_use]
+    pub fn tagged(&self, vid: u16) -> Self {
+        Host { vid, ..*self }
     }
 }
 

@@ -324,6 +324,7 @@ fn one_modify_moves_a_topic_to_another_set_of_subscribers() {
             ("copy_q1", 0),
             ("ack_q1", 1),
             ("aliased", 0),
+            ("translated", 0),
             ("generation", 4),
             ("copy_flags", 0),
             ("copy_topic_id", HOME.into()),

@@ -1,6 +1,6 @@
 //! What the broker says, and what it is told.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use offload::{ApplyError, Change, Delta, FromController, Intent};
@@ -21,7 +21,7 @@ impl Device {
             controller: self.config.name.clone(),
             election_id: self.election_id,
         });
-        let mut known: Vec<Ipv4Addr> = self.learning.endpoints().map(|(ip, _)| *ip).collect();
+        let mut known: Vec<IpAddr> = self.learning.endpoints().map(|(ip, _)| *ip).collect();
         known.sort_unstable();
         for address in known {
             self.tell_reachable(address, true);
@@ -125,11 +125,8 @@ impl Device {
         }
     }
 
-    pub(super) fn tell_reachable(&mut self, address: Ipv4Addr, reachable: bool) {
-        self.tell(FromController::Reachable {
-            address: IpAddr::V4(address),
-            reachable,
-        });
+    pub(super) fn tell_reachable(&mut self, address: IpAddr, reachable: bool) {
+        self.tell(FromController::Reachable { address, reachable });
     }
 
     /// Whether the lease may be renewed: the broker's intent is on the switch, and nothing of it

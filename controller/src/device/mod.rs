@@ -6,7 +6,7 @@ mod outcomes;
 mod planning;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,11 +20,11 @@ use crate::config::Config;
 use crate::constants::{CPU_PORT, SESSION_ACK, SESSION_COPY};
 use crate::index::Index;
 use crate::installed::Installed;
-use crate::learning::{Learning, News};
+use crate::learning::{Learning, News, Station};
 use crate::plan::Plan;
 use crate::refusals::Refusals;
 use crate::tables::digests::Learned;
-use crate::tables::{Key, Mac, Value, smac};
+use crate::tables::{Key, Value, smac};
 
 /// Clone sessions that the program uses.
 const OWN_SESSIONS: std::ops::RangeInclusive<u32> = SESSION_COPY..=SESSION_ACK + CPU_PORT as u32;
@@ -34,8 +34,8 @@ const OWN_SESSIONS: std::ops::RangeInclusive<u32> = SESSION_COPY..=SESSION_ACK +
 struct Dirty {
     infrastructure: bool,
     services: bool,
-    macs: BTreeSet<Mac>,
-    clients: BTreeSet<Ipv4Addr>,
+    stations: BTreeSet<Station>,
+    clients: BTreeSet<IpAddr>,
     sessions: BTreeSet<SessionId>,
     topics: BTreeSet<TopicIndex>,
     publications: BTreeSet<PublicationKey>,
@@ -46,7 +46,7 @@ impl Dirty {
     fn is_clean(&self) -> bool {
         !self.infrastructure
             && !self.services
-            && self.macs.is_empty()
+            && self.stations.is_empty()
             && self.clients.is_empty()
             && self.sessions.is_empty()
             && self.topics.is_empty()
@@ -87,8 +87,8 @@ pub struct Device {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Learner {
-    Station(Mac),
-    Client(Ipv4Addr),
+    Station(Station),
+    Client(IpAddr),
 }
 
 impl Device {
@@ -145,22 +145,22 @@ impl Device {
         let installed = &self.apply.installed;
         for (key, _) in installed.rows() {
             if let Key::Smac(key) = key
-                && self.learning.station(key.eth_src) == Some(key.ingress_port)
+                && self.learning.station(key.station()) == Some(key.ingress_port)
             {
-                self.dirty.macs.insert(key.eth_src);
+                self.dirty.stations.insert(key.station());
             }
         }
         // A station without its `smac` row would never age: it is learned anew.
-        let known: Vec<Mac> = installed
+        let known: Vec<Station> = installed
             .rows()
             .filter_map(|(key, _)| match key {
-                Key::Dmac(key) => Some(key.eth_dst),
+                Key::Dmac(key) => Some(key.station()),
                 _ => None,
             })
             .collect();
-        for mac in known {
-            if !self.dirty.macs.contains(&mac) {
-                self.learning.forget_station(mac);
+        for station in known {
+            if !self.dirty.stations.contains(&station) {
+                self.learning.forget_station(station);
             }
         }
     }
@@ -173,7 +173,7 @@ impl Device {
         for learned in learned {
             self.learning.learn(learned, &mut news);
         }
-        self.dirty.macs.extend(news.macs);
+        self.dirty.stations.extend(news.stations);
         for address in news.endpoints {
             self.client_changed(address);
             self.tell_reachable(address, true);
@@ -186,7 +186,7 @@ impl Device {
         }
     }
 
-    fn client_changed(&mut self, address: Ipv4Addr) {
+    fn client_changed(&mut self, address: IpAddr) {
         self.dirty.clients.insert(address);
         self.dirty.sessions.extend(self.index.sessions_at(address));
         let publications = self.index.publications_at(address);
@@ -195,15 +195,16 @@ impl Device {
 
     /// A station was silent for the time that its row allows.
     pub fn station_idle(&mut self, key: smac::Key) {
-        if self.learning.station(key.eth_src) != Some(key.ingress_port) {
+        let station = key.station();
+        if self.learning.station(station) != Some(key.ingress_port) {
             return;
         }
-        self.learning.forget_station(key.eth_src);
-        self.dirty.macs.insert(key.eth_src);
-        let gone: Vec<Ipv4Addr> = self
+        self.learning.forget_station(station);
+        self.dirty.stations.insert(station);
+        let gone: Vec<IpAddr> = self
             .learning
             .endpoints()
-            .filter(|(ip, endpoint)| endpoint.mac == key.eth_src && !self.index.is_used(**ip))
+            .filter(|(ip, endpoint)| endpoint.station() == station && !self.index.is_used(**ip))
             .map(|(ip, _)| *ip)
             .collect();
         for address in gone {

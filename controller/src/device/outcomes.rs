@@ -98,7 +98,12 @@ impl Device {
                 self.apply.forget_retry(&key);
                 self.plan.unset(key);
             }
-            Key::Digest(_) | Key::CloneSession(_) | Key::Group(_) | Key::Service(_) => {}
+            Key::Digest(_)
+            | Key::CloneSession(_)
+            | Key::Group(_)
+            | Key::Meter(..)
+            | Key::Vlan(_)
+            | Key::Service(_) => {}
         }
     }
 

@@ -1,6 +1,5 @@
 //! What changed is planned anew, and nothing else.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offload::{Intent, Refusal, RefusedItem, TopicIndex};
@@ -46,9 +45,9 @@ impl Device {
             self.plan.infrastructure(&self.config, broker_port);
         }
         let timeout = Duration::from_secs(self.config.station_timeout_s);
-        for mac in &dirty.macs {
-            let rows = self.learning.station_rows(*mac, timeout);
-            self.plan_learned(Learner::Station(*mac), rows);
+        for station in &dirty.stations {
+            let rows = self.learning.station_rows(*station, timeout);
+            self.plan_learned(Learner::Station(*station), rows);
         }
         for address in &dirty.clients {
             let rows = self.learning.client_rows(*address);
@@ -92,15 +91,17 @@ impl Device {
         for session in dirty.sessions {
             dirty.topics.extend(self.index.topics_of(session));
             let item = RefusedItem::Session(session);
-            let Some(address) = intent.sessions.get(&session) else {
+            if !intent.sessions.contains_key(&session) {
                 self.refusals.left(now, &item);
                 continue;
-            };
+            }
             self.plan.session(&view, session);
-            let why = match (address, self.refusals.withheld(&item)) {
-                (_, Some(why)) => Some(why.clone()),
-                (SocketAddr::V6(_), None) => view.place(session).err(),
-                (SocketAddr::V4(_), None) => None,
+            let why = match self.refusals.withheld(&item) {
+                Some(why) => Some(why.clone()),
+                None => match view.place(session) {
+                    Err(why @ Refusal::Unsupported(_)) => Some(why),
+                    _ => None,
+                },
             };
             self.refusals.set(item, why);
         }

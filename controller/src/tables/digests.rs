@@ -1,6 +1,6 @@
 //! The two digests: how they are delivered, and what they say.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use p4runtime::p4info::{EntityError, P4Info};
@@ -15,14 +15,20 @@ pub enum Kind {
     Mac,
     /// `endpoint_learned_t`: a packet to a service from a client whose place is unknown.
     Endpoint,
+    /// `endpoint_v6_learned_t`: the same over IPv6.
+    EndpointV6,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Mac, Kind::Endpoint, Kind::EndpointV6];
+
     /// Name of the digest.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Mac => "mac_learned_t",
             Kind::Endpoint => "endpoint_learned_t",
+            Kind::EndpointV6 => "endpoint_v6_learned_t",
         }
     }
 }
@@ -45,6 +51,8 @@ pub enum Learned {
     Mac {
         /// The station.
         mac: Mac,
+        /// The VLAN whose tag its frames carry; 0 for none.
+        vid: u16,
         /// Its port.
         port: u16,
     },
@@ -52,14 +60,16 @@ pub enum Learned {
     Endpoint {
         /// The client's port.
         port: u16,
+        /// The VLAN whose tag its frames carry; 0 for none.
+        vid: u16,
         /// The client's Ethernet address, or its router's.
         eth_src: Mac,
         /// The Ethernet address that it calls.
         eth_dst: Mac,
         /// The client's address.
-        ip_src: Ipv4Addr,
+        ip_src: IpAddr,
         /// The service's address.
-        ip_dst: Ipv4Addr,
+        ip_dst: IpAddr,
     },
 }
 
@@ -81,7 +91,7 @@ pub(crate) fn encode(
 }
 
 fn kind_of(p4info: &P4Info, id: u32) -> Option<Kind> {
-    [Kind::Mac, Kind::Endpoint].into_iter().find(|kind| {
+    Kind::ALL.into_iter().find(|kind| {
         p4info
             .digest(kind.name())
             .is_ok_and(|digest| digest.id == id)
@@ -115,17 +125,21 @@ pub fn learned(p4info: &P4Info, list: &v1::DigestList) -> Result<Vec<Learned>, E
             let mac =
                 |name: &str| Ok::<_, EntityError>(Mac(value(name, message.get(name)?.to_mac())?));
             let port = value("port", message.get("port")?.to_u16())?;
+            let vid = value("vid", message.get("vid")?.to_u16())?;
+            let ip = |name: &str| super::ip(message.get(name)?, kind == Kind::EndpointV6);
             Ok(match kind {
                 Kind::Mac => Learned::Mac {
                     mac: mac("mac")?,
+                    vid,
                     port,
                 },
-                Kind::Endpoint => Learned::Endpoint {
+                Kind::Endpoint | Kind::EndpointV6 => Learned::Endpoint {
                     port,
+                    vid,
                     eth_src: mac("eth_src")?,
                     eth_dst: mac("eth_dst")?,
-                    ip_src: value("ip_src", message.get("ip_src")?.to_ipv4())?,
-                    ip_dst: value("ip_dst", message.get("ip_dst")?.to_ipv4())?,
+                    ip_src: ip("ip_src")?,
+                    ip_dst: ip("ip_dst")?,
                 },
             })
         })

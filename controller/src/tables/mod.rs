@@ -1,5 +1,5 @@
-//! Everything that the controller writes to a switch, typed: one file per P4 table, and one each for
-//! the replication engine and the digests.
+//! Everything that the controller writes to a switch, typed: one file per P4 table (tables of the two
+//! families of IP are one here), and one each for the replication engine, the meters and the digests.
 //!
 //! A [`Key`] names one row, a [`Value`] is what it holds; each file converts its own to and from
 //! P4Runtime entities, by the names in the P4 program.
@@ -7,6 +7,7 @@
 pub mod digests;
 pub mod dmac;
 pub mod endpoint;
+pub mod meters;
 pub mod open_publication;
 pub mod publication;
 pub mod replication;
@@ -15,13 +16,19 @@ pub mod smac;
 pub mod subscriber;
 pub mod subscriber_alias;
 pub mod topic;
+pub mod vlan;
 
 use std::fmt;
+use std::net::IpAddr;
 
+use p4runtime::bytes::Bitstring;
 use p4runtime::p4info::{EntityError, P4Info};
 use p4runtime::v1;
 
+pub use meters::Rate;
 pub use replication::{Replica, Replicas};
+
+use crate::constants::{GROUP_FIRST, GROUP_LAST};
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,13 +56,17 @@ pub enum Key {
     CloneSession(u32),
     /// A multicast group.
     Group(u16),
+    /// The cell of a port's meter.
+    Meter(meters::Kind, u16),
+    /// A row of `vlan`.
+    Vlan(vlan::Key),
     /// A row of `smac`.
     Smac(smac::Key),
     /// A row of `dmac`.
     Dmac(dmac::Key),
-    /// A row of `service`.
+    /// A row of `service` or `service_v6`.
     Service(service::Key),
-    /// A row of `endpoint`.
+    /// A row of `endpoint` or `endpoint_v6`.
     Endpoint(endpoint::Key),
     /// A row of `subscriber`.
     Subscriber(subscriber::Key),
@@ -63,7 +74,7 @@ pub enum Key {
     SubscriberAlias(subscriber_alias::Key),
     /// A row of `topic`.
     Topic(topic::Key),
-    /// A row of `publication`.
+    /// A row of `publication` or `publication_v6`.
     Publication(publication::Key),
     /// A row of `open_publication`.
     OpenPublication(open_publication::Key),
@@ -76,6 +87,10 @@ pub enum Value {
     Digest(digests::Delivery),
     /// Of a multicast group or a clone session.
     Replicas(Replicas),
+    /// Of a meter.
+    Rate(meters::Rate),
+    /// Of `vlan`.
+    Vlan(vlan::Action),
     /// Of `smac`.
     Smac(smac::Action),
     /// Of `dmac`.
@@ -100,15 +115,19 @@ pub enum Value {
 pub const GROUPS: &str = "multicast group";
 
 /// The tables whose rows are the controller's own: unknown rows in them are removed.
-pub const TABLES: [&str; 9] = [
+pub const TABLES: [&str; 13] = [
+    vlan::NAME,
     smac::NAME,
     dmac::NAME,
     service::NAME,
+    service::NAME_V6,
     endpoint::NAME,
+    endpoint::NAME_V6,
     subscriber::NAME,
     subscriber_alias::NAME,
     topic::NAME,
     publication::NAME,
+    publication::NAME_V6,
     open_publication::NAME,
 ];
 
@@ -119,14 +138,16 @@ impl Key {
             Key::Digest(_) => "digest",
             Key::CloneSession(_) => "clone session",
             Key::Group(_) => GROUPS,
+            Key::Meter(kind, _) => kind.name(),
+            Key::Vlan(_) => vlan::NAME,
             Key::Smac(_) => smac::NAME,
             Key::Dmac(_) => dmac::NAME,
-            Key::Service(_) => service::NAME,
-            Key::Endpoint(_) => endpoint::NAME,
+            Key::Service(key) => key.table(),
+            Key::Endpoint(key) => key.table(),
             Key::Subscriber(_) => subscriber::NAME,
             Key::SubscriberAlias(_) => subscriber_alias::NAME,
             Key::Topic(_) => topic::NAME,
-            Key::Publication(_) => publication::NAME,
+            Key::Publication(key) => key.table(),
             Key::OpenPublication(_) => open_publication::NAME,
         }
     }
@@ -134,7 +155,7 @@ impl Key {
     /// Whether the row follows from the broker's intent, and not from what was learned.
     pub fn of_intent(&self) -> bool {
         match self {
-            Key::Group(group) => *group >= crate::constants::GROUP_FIRST,
+            Key::Group(group) => (GROUP_FIRST..=GROUP_LAST).contains(group),
             Key::Service(_)
             | Key::Subscriber(_)
             | Key::SubscriberAlias(_)
@@ -143,6 +164,8 @@ impl Key {
             | Key::OpenPublication(_) => true,
             Key::Digest(_)
             | Key::CloneSession(_)
+            | Key::Meter(..)
+            | Key::Vlan(_)
             | Key::Smac(_)
             | Key::Dmac(_)
             | Key::Endpoint(_) => false,
@@ -176,6 +199,10 @@ pub fn encode(
                     replication::encode_session(*id, replicas)
                 }
                 (Key::CloneSession(id), _) => replication::encode_session(*id, &[]),
+                (Key::Meter(kind, port), Some(Value::Rate(rate))) => {
+                    meters::encode(p4info, *kind, *port, Some(*rate))?
+                }
+                (Key::Meter(kind, port), _) => meters::encode(p4info, *kind, *port, None)?,
                 (Key::Group(id), Some(Value::Replicas(replicas))) => {
                     replication::encode_group(*id, replicas)
                 }
@@ -190,6 +217,7 @@ pub fn encode(
         };
     }
     Ok(row!(
+        Vlan: vlan,
         Smac: smac,
         Dmac: dmac,
         Service: service,
@@ -215,29 +243,31 @@ pub fn decode(p4info: &P4Info, entity: v1::Entity) -> Result<Option<(Key, Value)
     let entry = match entity.entity {
         Some(Entity::TableEntry(entry)) if !entry.is_default_action => entry,
         Some(Entity::PacketReplicationEngineEntry(entry)) => return Ok(replication::decode(entry)),
+        Some(Entity::MeterEntry(entry)) => return Ok(meters::decode(p4info, &entry)),
         Some(Entity::DigestEntry(entry)) => return Ok(digests::decode(p4info, &entry)),
         _ => return Ok(None),
     };
     let view = p4info.decode_entry(&entry)?;
     macro_rules! row {
-        ($($kind:ident: $table:ident),*) => {
+        ($($name:pat => $kind:ident of $table:ident),*) => {
             match view.table.name.as_str() {
-                $($table::NAME => $table::decode(&view)?
+                $($name => $table::decode(&view)?
                     .map(|(key, value)| (Key::$kind(key), Value::$kind(value))),)*
                 _ => None,
             }
         };
     }
     Ok(row!(
-        Smac: smac,
-        Dmac: dmac,
-        Service: service,
-        Endpoint: endpoint,
-        Subscriber: subscriber,
-        SubscriberAlias: subscriber_alias,
-        Topic: topic,
-        Publication: publication,
-        OpenPublication: open_publication
+        vlan::NAME => Vlan of vlan,
+        smac::NAME => Smac of smac,
+        dmac::NAME => Dmac of dmac,
+        service::NAME | service::NAME_V6 => Service of service,
+        endpoint::NAME | endpoint::NAME_V6 => Endpoint of endpoint,
+        subscriber::NAME => Subscriber of subscriber,
+        subscriber_alias::NAME => SubscriberAlias of subscriber_alias,
+        topic::NAME => Topic of topic,
+        publication::NAME | publication::NAME_V6 => Publication of publication,
+        open_publication::NAME => OpenPublication of open_publication
     ))
 }
 
@@ -252,6 +282,23 @@ pub(crate) fn idle_row(
     } else {
         Ok(None)
     }
+}
+
+/// One of two, by the family of an address.
+pub(crate) fn of_family<T>(address: IpAddr, v4: T, v6: T) -> T {
+    match address {
+        IpAddr::V4(_) => v4,
+        IpAddr::V6(_) => v6,
+    }
+}
+
+/// An address of the family that its field has.
+pub(crate) fn ip(bits: &Bitstring, v6: bool) -> Result<IpAddr, EntityError> {
+    let address = match v6 {
+        true => bits.to_ipv6().map(IpAddr::V6),
+        false => bits.to_ipv4().map(IpAddr::V4),
+    };
+    value("an IP address", address)
 }
 
 /// Narrows a value that P4Info allows to be wider than the controller's type for it.

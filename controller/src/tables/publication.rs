@@ -1,29 +1,41 @@
-//! `publication`: who may publish what, from where. The presence of a row is the permission.
+//! `publication` and `publication_v6`: who may publish what, from where. The presence of a row is the permission.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use p4runtime::p4info::{EntityError, EntryView, P4Info};
 use p4runtime::v1;
 
-use super::value;
+use super::meters::Rate;
+use super::{of_family, value};
 
-/// Full name of the table.
+/// Full name of the table of IPv4 publishers.
 pub const NAME: &str = "MqttsnIngress.publication";
+/// Full name of the table of IPv6 publishers.
+pub const NAME_V6: &str = "MqttsnIngress.publication_v6";
 
-/// One (client, alias), bound to the port behind which the client lives.
+/// One (client, alias), bound to the port and VLAN behind which the client lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The client's port of the switch.
     pub ingress_port: u16,
-    /// Its IPv4 address.
-    pub ip_src: Ipv4Addr,
+    /// The VLAN whose tag its frames carry; 0 for none.
+    pub vid: u16,
+    /// Its IP address.
+    pub ip_src: IpAddr,
     /// Its UDP port.
     pub udp_src: u16,
     /// The TopicIdType bits.
     pub topic_id_type: u8,
     /// The TopicId.
     pub topic_id: u16,
+}
+
+impl Key {
+    /// Full name of the table that the row is in.
+    pub fn table(&self) -> &'static str {
+        of_family(self.ip_src, NAME, NAME_V6)
+    }
 }
 
 /// `admit`.
@@ -34,6 +46,8 @@ pub struct Action {
     /// Not to age the row, but because BMv2 tells the time since the last hit only of rows with a
     /// timeout; so it is longer than anybody asks back.
     pub idle_timeout: Duration,
+    /// What may be published so; more is dropped. `None`: anything.
+    pub rate: Option<Rate>,
 }
 
 pub(crate) fn encode(
@@ -42,19 +56,25 @@ pub(crate) fn encode(
     action: Option<&Action>,
 ) -> Result<v1::TableEntry, EntityError> {
     let entry = p4info
-        .table(NAME)?
+        .table(key.table())?
         .entry()
         .exact("ingress_port", key.ingress_port)?
+        .exact("vid", key.vid)?
         .exact("ip_src", key.ip_src)?
         .exact("udp_src", key.udp_src)?
         .exact("topic_id_type", key.topic_id_type)?
         .exact("topic_id", key.topic_id)?;
     match action {
-        Some(action) => entry
-            .action("admit")?
-            .param("topic_index", action.topic_index)?
-            .idle_timeout(action.idle_timeout)
-            .build(),
+        Some(action) => {
+            let entry = entry
+                .action(of_family(key.ip_src, "admit", "admit_v6"))?
+                .param("topic_index", action.topic_index)?
+                .idle_timeout(action.idle_timeout);
+            match action.rate {
+                Some(rate) => entry.meter_config(rate.config()).build(),
+                None => entry.build(),
+            }
+        }
         None => entry.build_key(),
     }
 }
@@ -63,7 +83,8 @@ pub(crate) fn decode(view: &EntryView<'_>) -> Result<Option<(Key, Action)>, Enti
     let [topic_id_type] = value("topic_id_type", view.exact("topic_id_type")?.to_array())?;
     let key = Key {
         ingress_port: value("ingress_port", view.exact("ingress_port")?.to_u16())?,
-        ip_src: value("ip_src", view.exact("ip_src")?.to_ipv4())?,
+        vid: value("vid", view.exact("vid")?.to_u16())?,
+        ip_src: super::ip(view.exact("ip_src")?, view.table.name == NAME_V6)?,
         udp_src: value("udp_src", view.exact("udp_src")?.to_u16())?,
         topic_id_type,
         topic_id: value("topic_id", view.exact("topic_id")?.to_u16())?,
@@ -71,6 +92,7 @@ pub(crate) fn decode(view: &EntryView<'_>) -> Result<Option<(Key, Action)>, Enti
     let action = Action {
         topic_index: value("topic_index", view.param("topic_index")?.to_u32())?,
         idle_timeout: view.idle_timeout,
+        rate: view.meter_config.as_ref().and_then(Rate::of),
     };
     Ok(Some((key, action)))
 }

@@ -1,28 +1,37 @@
-//! `service`: the broker's addresses.
+//! `service` and `service_v6`: the broker's addresses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use p4runtime::p4info::{EntityError, EntryView, P4Info};
 use p4runtime::v1;
 
-use super::value;
+use super::{of_family, value};
 
-/// Full name of the table.
+/// Full name of the table of IPv4 addresses.
 pub const NAME: &str = "MqttsnIngress.service";
+/// Full name of the table of IPv6 addresses.
+pub const NAME_V6: &str = "MqttsnIngress.service_v6";
 
 /// One address of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Its IPv4 address.
-    pub ip_dst: Ipv4Addr,
+    /// Its IP address.
+    pub ip_dst: IpAddr,
     /// Its UDP port.
     pub udp_dst: u16,
+}
+
+impl Key {
+    /// Full name of the table that the row is in.
+    pub fn table(&self) -> &'static str {
+        of_family(self.ip_dst, NAME, NAME_V6)
+    }
 }
 
 /// `serve`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// The longest IPv4 packet (octets) that the port towards the broker carries.
+    /// The longest IP packet (octets) that the port towards the broker carries.
     pub max_length: u16,
 }
 
@@ -32,13 +41,13 @@ pub(crate) fn encode(
     action: Option<&Action>,
 ) -> Result<v1::TableEntry, EntityError> {
     let entry = p4info
-        .table(NAME)?
+        .table(key.table())?
         .entry()
         .exact("ip_dst", key.ip_dst)?
         .exact("udp_dst", key.udp_dst)?;
     match action {
         Some(action) => entry
-            .action("serve")?
+            .action(of_family(key.ip_dst, "serve", "serve_v6"))?
             .param("max_length", action.max_length)?
             .build(),
         None => entry.build_key(),
@@ -47,7 +56,7 @@ pub(crate) fn encode(
 
 pub(crate) fn decode(view: &EntryView<'_>) -> Result<Option<(Key, Action)>, EntityError> {
     let key = Key {
-        ip_dst: value("ip_dst", view.exact("ip_dst")?.to_ipv4())?,
+        ip_dst: super::ip(view.exact("ip_dst")?, view.table.name == NAME_V6)?,
         udp_dst: value("udp_dst", view.exact("udp_dst")?.to_u16())?,
     };
     let action = Action {

@@ -6,6 +6,7 @@ use p4runtime::p4info::{EntityError, EntryView, P4Info};
 use p4runtime::v1;
 
 use super::{Mac, value};
+use crate::learning::Station;
 
 /// Full name of the table.
 pub const NAME: &str = "MqttsnIngress.smac";
@@ -15,8 +16,20 @@ pub const NAME: &str = "MqttsnIngress.smac";
 pub struct Key {
     /// Its address.
     pub eth_src: Mac,
+    /// The VLAN whose tag its frames carry; 0 for none.
+    pub vid: u16,
     /// Its port.
     pub ingress_port: u16,
+}
+
+impl Key {
+    /// The station.
+    pub fn station(&self) -> Station {
+        Station {
+            mac: self.eth_src,
+            vid: self.vid,
+        }
+    }
 }
 
 /// `mac_known`.
@@ -35,6 +48,7 @@ pub(crate) fn encode(
         .table(NAME)?
         .entry()
         .exact("eth_src", key.eth_src.0)?
+        .exact("vid", key.vid)?
         .exact("ingress_port", key.ingress_port)?;
     match action {
         Some(action) => entry
@@ -48,6 +62,7 @@ pub(crate) fn encode(
 pub(crate) fn key_of(view: &EntryView<'_>) -> Result<Key, EntityError> {
     Ok(Key {
         eth_src: Mac(value("eth_src", view.exact("eth_src")?.to_mac())?),
+        vid: value("vid", view.exact("vid")?.to_u16())?,
         ingress_port: value("ingress_port", view.exact("ingress_port")?.to_u16())?,
     })
 }

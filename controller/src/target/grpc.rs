@@ -34,7 +34,7 @@ use super::{Counter, Event, Schema, Switch, Target, TargetError};
 use crate::apply::{Op, RowError, Update};
 use crate::config::TlsConfig;
 use crate::constants::{IN_LEASE, PATH_COUNTER, PATH_REASONS};
-use crate::tables::{Key, TABLES, Value, decode, digests, encode, idle_row};
+use crate::tables::{Key, TABLES, Value, decode, digests, encode, idle_row, meters};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events that may wait for the reconciler before the stream is not read any further.
@@ -325,6 +325,10 @@ impl GrpcTarget {
             code: Code::InvalidArgument,
             message: error.to_string(),
         })?;
+        // A meter's cell is always there: it is only ever set (P4Runtime specification, "MeterEntry").
+        if matches!(update.key, Key::Meter(..)) {
+            return Ok(v1::Update::modify(entity));
+        }
         Ok(match update.op {
             Op::Insert => v1::Update::insert(entity),
             Op::Modify => v1::Update::modify(entity),
@@ -483,14 +487,23 @@ impl Target for GrpcTarget {
         let mut wanted: Vec<(&str, v1::Entity, bool)> = Vec::new();
         for name in TABLES {
             let table = p4info.table(name).map_err(refused)?;
-            wanted.push((name, table.all_entries().into(), true));
+            let mut entries = table.all_entries();
+            if table.direct_meter.is_some() {
+                // Else it is not told.
+                entries.meter_config = Some(v1::MeterConfig::default());
+            }
+            wanted.push((name, entries.into(), true));
         }
         // What a switch cannot read back is written anew: an INSERT that meets it becomes a MODIFY.
         let groups = v1::MulticastGroupEntry::default().into();
         wanted.push(("multicast groups", groups, false));
         let sessions = v1::CloneSessionEntry::default().into();
         wanted.push(("clone sessions", sessions, false));
-        for kind in [digests::Kind::Mac, digests::Kind::Endpoint] {
+        for kind in [meters::Kind::Open, meters::Kind::Software] {
+            let cells = meters::read(p4info, kind).map_err(refused)?;
+            wanted.push((kind.name(), cells, false));
+        }
+        for kind in digests::Kind::ALL {
             let digest = v1::DigestEntry {
                 digest_id: p4info.digest(kind.name()).map_err(refused)?.id,
                 ..Default::default()

@@ -1,7 +1,7 @@
 //! The P4 program as the controller needs it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use prost::Message;
 
 use crate::constants::{OUT_LEASE, PATH_COUNTER};
 use crate::tables::{
-    Key, Mac, TABLES, Value, digests, dmac, encode, endpoint, open_publication, publication,
-    service, smac, subscriber, subscriber_alias, topic,
+    Key, Mac, Rate, TABLES, Value, digests, dmac, encode, endpoint, meters, open_publication,
+    publication, service, smac, subscriber, subscriber_alias, topic, vlan,
 };
 
 /// The program: what a target loads.
@@ -58,7 +58,7 @@ impl Schema {
         for (key, value) in samples() {
             encode(p4info, &key, Some(&value))?;
         }
-        for kind in [digests::Kind::Mac, digests::Kind::Endpoint] {
+        for kind in digests::Kind::ALL {
             p4info.digest(kind.name())?;
         }
         lease_packet(p4info, 0, 0)?;
@@ -116,31 +116,76 @@ pub(crate) fn lease_packet(
 
 /// One row of every table, to see whether it can be built.
 fn samples() -> Vec<(Key, Value)> {
-    let (mac, ip) = (Mac([2, 0, 0, 0, 0, 1]), Ipv4Addr::LOCALHOST);
+    let mac = Mac([2, 0, 0, 0, 0, 1]);
+    let [v4, v6] = [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::from(Ipv6Addr::LOCALHOST),
+    ];
+    let rate = Rate {
+        packets_per_s: 1,
+        burst: 1,
+    };
     let idle_timeout = Duration::from_secs(1);
     let rid = 1;
+    let mut samples = Vec::new();
+    for ip in [v4, v6] {
+        let service = service::Key {
+            ip_dst: ip,
+            udp_dst: 1,
+        };
+        let serve = service::Action { max_length: 1500 };
+        samples.push((Key::Service(service), Value::Service(serve)));
+        let endpoint = endpoint::Key {
+            ingress_port: 1,
+            vid: 1,
+            eth_src: mac,
+            eth_dst: mac,
+            ip_src: ip,
+        };
+        let known = endpoint::Action { ip_dst: None };
+        samples.push((Key::Endpoint(endpoint), Value::Endpoint(known)));
+        for vid in [0, 1] {
+            let deliver = subscriber::Action {
+                eth_src: mac,
+                eth_dst: mac,
+                vid,
+                ip_src: ip,
+                ip_dst: ip,
+                udp_src: 1,
+                udp_dst: 1,
+            };
+            let subscriber = Key::Subscriber(subscriber::Key { rid });
+            samples.push((subscriber, Value::Subscriber(deliver)));
+        }
+        let publication = publication::Key {
+            ingress_port: 1,
+            vid: 1,
+            ip_src: ip,
+            udp_src: 1,
+            topic_id_type: 1,
+            topic_id: 1,
+        };
+        let admit = publication::Action {
+            topic_index: 1,
+            idle_timeout,
+            rate: Some(rate),
+        };
+        samples.push((Key::Publication(publication), Value::Publication(admit)));
+    }
     let smac = smac::Key {
         eth_src: mac,
+        vid: 1,
         ingress_port: 1,
     };
-    let service = service::Key {
-        ip_dst: ip,
-        udp_dst: 1,
+    let dmac = dmac::Key {
+        eth_dst: mac,
+        vid: 1,
     };
-    let endpoint = endpoint::Key {
+    let vlan = Key::Vlan(vlan::Key {
+        vid: 1,
         ingress_port: 1,
-        eth_src: mac,
-        eth_dst: mac,
-        ip_src: ip,
-    };
-    let deliver = subscriber::Action {
-        eth_src: mac,
-        eth_dst: mac,
-        ip_src: ip,
-        ip_dst: ip,
-        udp_src: 1,
-        udp_dst: 1,
-    };
+    });
+    let member = vlan::Action::Member { flood_group: 1 };
     let alias = subscriber_alias::Key {
         topic_index: 1,
         rid,
@@ -156,59 +201,47 @@ fn samples() -> Vec<(Key, Value)> {
         copy_q1: true,
         ack_q1: true,
         aliased: true,
+        translated: true,
         generation: 1,
         copy_flags: 1,
         copy_topic_id: 1,
     };
-    let publication = publication::Key {
-        ingress_port: 1,
-        ip_src: ip,
-        udp_src: 1,
-        topic_id_type: 1,
-        topic_id: 1,
+    let to_one = topic::ToOne {
+        port: 1,
+        rid,
+        ack_q1: true,
+        translated: true,
+        generation: 1,
+        copy_flags: 1,
+        copy_topic_id: 1,
     };
     let open = open_publication::Key {
         topic_id_type: 1,
         topic_id: 1,
     };
+    let admit_open = open_publication::Action { topic_index: 1 };
     let topic = Key::Topic(topic::Key { topic_index: 1 });
     let discard = topic::Action::Discard { generation: 1 };
-    vec![
+    samples.extend([
+        (Key::Meter(meters::Kind::Open, 1), Value::Rate(rate)),
+        (Key::Meter(meters::Kind::Software, 1), Value::Rate(rate)),
+        (vlan, Value::Vlan(member)),
+        (vlan, Value::Vlan(vlan::Action::Refuse)),
         (Key::Smac(smac), Value::Smac(smac::Action { idle_timeout })),
-        (
-            Key::Dmac(dmac::Key { eth_dst: mac }),
-            Value::Dmac(dmac::Action { port: 1 }),
-        ),
-        (
-            Key::Service(service),
-            Value::Service(service::Action { max_length: 1500 }),
-        ),
-        (
-            Key::Endpoint(endpoint),
-            Value::Endpoint(endpoint::Action { ip_dst: None }),
-        ),
-        (
-            Key::Subscriber(subscriber::Key { rid }),
-            Value::Subscriber(deliver),
-        ),
+        (Key::Dmac(dmac), Value::Dmac(dmac::Action { port: 1 })),
         (
             Key::SubscriberAlias(alias),
             Value::SubscriberAlias(set_alias),
         ),
         (topic, Value::Topic(topic::Action::Offload(offload))),
+        (topic, Value::Topic(topic::Action::ToOne(to_one))),
         (topic, Value::Topic(discard)),
         (
-            Key::Publication(publication),
-            Value::Publication(publication::Action {
-                topic_index: 1,
-                idle_timeout,
-            }),
-        ),
-        (
             Key::OpenPublication(open),
-            Value::OpenPublication(open_publication::Action { topic_index: 1 }),
+            Value::OpenPublication(admit_open),
         ),
-    ]
+    ]);
+    samples
 }
 
 /// FNV-1a over the program. It only tells two versions apart that nobody made alike on purpose.

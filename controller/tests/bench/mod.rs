@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // Each test file uses its part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,12 @@ use offload::{
 
 pub const BROKER: Mac = Mac([2, 0, 0, 0, 0, 0xb0]);
 pub const BROKER_PORT: u16 = 1;
-pub const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 pub const SERVICE_PORT: u16 = 1883;
 
 /// The IPv4 address of client `n`.
-pub fn ip(n: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 1, n)
+pub fn ip(n: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 1, n))
 }
 
 /// The socket address of client `n`.
@@ -60,6 +60,7 @@ pub fn predefined(id: u16) -> Alias {
 pub fn call_from(n: u8, port: u16) -> Learned {
     Learned::Endpoint {
         port,
+        vid: 0,
         eth_src: mac(n),
         eth_dst: BROKER,
         ip_src: ip(n),
@@ -74,6 +75,7 @@ pub fn call(n: u8) -> Learned {
 pub fn answer() -> Learned {
     Learned::Mac {
         mac: BROKER,
+        vid: 0,
         port: BROKER_PORT,
     }
 }
@@ -349,6 +351,23 @@ impl Bench {
             let (groups, copies) = match action {
                 topic::Action::Offload(o) => ([o.group_q0, o.group_q1], [o.copy_q0, o.copy_q1]),
                 topic::Action::Discard { .. } => ([0, 0], [false, false]),
+                topic::Action::ToOne(to_one) => {
+                    let key = Key::Subscriber(subscriber::Key { rid: to_one.rid });
+                    let Some(Value::Subscriber(deliver)) = self.state.rows.get(&key) else {
+                        panic!("{to_one:?} has no row");
+                    };
+                    let client = SocketAddr::from((deliver.ip_dst, deliver.udp_dst));
+                    let q1 = to_one.ack_q1.then_some(client);
+                    let is = [
+                        (BTreeSet::from([client]), false),
+                        (q1.into_iter().collect(), !to_one.ack_q1),
+                    ];
+                    assert!(
+                        served.contains(&is),
+                        "{index:?} {action:?} reaches {is:?}, not {served:?}"
+                    );
+                    continue;
+                }
             };
             let is = [0, 1].map(|side| {
                 let (members, copied) = self.members(groups[side]);

@@ -108,6 +108,8 @@ pub struct EntryView<'p> {
     pub is_default: bool,
     /// The controller's octets.
     pub metadata: Vec<u8>,
+    /// Of the direct meter, where it was asked for and is not the default.
+    pub meter_config: Option<v1::MeterConfig>,
 }
 
 impl<'p> EntryView<'p> {
@@ -267,6 +269,7 @@ impl Table {
             idle_timeout: Duration::from_nanos(entry.idle_timeout_ns.unsigned_abs()),
             is_default,
             metadata: entry.metadata.clone(),
+            meter_config: entry.meter_config,
         })
     }
 

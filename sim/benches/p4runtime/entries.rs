@@ -31,6 +31,7 @@ fn publication(
     let entry = p4info.table("publication")?.entry();
     entry
         .exact("ingress_port", 1_u16)?
+        .exact("vid", 0_u8)?
         .exact("ip_src", ip)?
         .exact("udp_src", CLIENT_UDP)?
         .exact("topic_id_type", 0_u8)?
@@ -65,6 +66,7 @@ pub(crate) fn base(p4info: &P4Info) -> Result<Vec<v1::Update>, EntityError> {
     let smac = p4info.table("smac")?.entry();
     let smac = smac
         .exact("eth_src", CLIENT_MAC)?
+        .exact("vid", 0_u8)?
         .exact("ingress_port", 1_u16)?
         .action("mac_known")?
         .build()?;

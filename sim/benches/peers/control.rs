@@ -51,6 +51,7 @@ fn offload(p4info: &P4Info, topic: u64, group: u64, generation: u64) -> v1::Tabl
         ("copy_q1", 0),
         ("ack_q1", 0),
         ("aliased", 0),
+        ("translated", 0),
         ("generation", generation),
         ("copy_flags", 0),
         ("copy_topic_id", topic),
@@ -78,12 +79,14 @@ fn flow(p4info: &P4Info, flow: u64) -> Result<Vec<v1::Update>, EntityError> {
     };
     let endpoint = [
         ("ingress_port", port),
+        ("vid", 0),
         ("eth_src", mac),
         ("eth_dst", BROKER_MAC),
         ("ip_src", ip),
     ];
     let publication = [
         ("ingress_port", port),
+        ("vid", 0),
         ("ip_src", ip),
         ("udp_src", 40_000),
         ("topic_id_type", 0),
@@ -97,24 +100,20 @@ fn flow(p4info: &P4Info, flow: u64) -> Result<Vec<v1::Update>, EntityError> {
         ("udp_src", 1883),
         ("udp_dst", 40_000),
     ];
-    let group = v1::MulticastGroupEntry {
-        multicast_group_id: 100 + topic as u32,
-        replicas: vec![v1::Replica {
-            instance: topic as u32,
-            #[expect(deprecated, reason = "BMv2's server knows the number only")]
-            port_kind: Some(v1::replica::PortKind::EgressPort(out as u32)),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let group = v1::PacketReplicationEngineEntry {
-        r#type: Some(v1::packet_replication_engine_entry::Type::MulticastGroupEntry(group)),
-    };
+    // What the controller writes for a topic with one subscriber.
+    let to_one = [
+        ("port", out),
+        ("rid", topic),
+        ("ack_q1", 0),
+        ("translated", 0),
+        ("generation", 7),
+        ("copy_flags", 0),
+        ("copy_topic_id", topic),
+    ];
     Ok(vec![
-        v1::Update::insert(group),
         make(
             "smac",
-            &[("eth_src", mac), ("ingress_port", port)],
+            &[("eth_src", mac), ("vid", 0), ("ingress_port", port)],
             "mac_known",
             &[],
         )?,
@@ -125,7 +124,12 @@ fn flow(p4info: &P4Info, flow: u64) -> Result<Vec<v1::Update>, EntityError> {
             "admit",
             &[("topic_index", topic)],
         )?,
-        v1::Update::insert(offload(p4info, topic, 100 + topic, 7)),
+        make(
+            "topic",
+            &[("topic_index", topic)],
+            "offload_to_one",
+            &to_one,
+        )?,
         v1::Update::insert(entry(
             p4info,
             "MqttsnEgress.subscriber",

@@ -1,5 +1,6 @@
 //! Entries of the program's tables, by their names.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use p4runtime::p4info::EntityError;
@@ -23,6 +24,8 @@ pub struct Offload {
     pub ack_q1: bool,
     /// Some subscribers have an alias of their own.
     pub aliased: bool,
+    /// Some subscribers are reached over IPv6.
+    pub translated: bool,
     /// Names the set of subscribers.
     pub generation: u32,
     /// Flags of the copies.
@@ -32,7 +35,7 @@ pub struct Offload {
 }
 
 impl Offload {
-    fn params(&self) -> [(&'static str, u32); 9] {
+    fn params(&self) -> [(&'static str, u32); 10] {
         [
             ("group_q0", self.group_q0.into()),
             ("group_q1", self.group_q1.into()),
@@ -40,6 +43,7 @@ impl Offload {
             ("copy_q1", self.copy_q1.into()),
             ("ack_q1", self.ack_q1.into()),
             ("aliased", self.aliased.into()),
+            ("translated", self.translated.into()),
             ("generation", self.generation),
             ("copy_flags", self.copy_flags.into()),
             ("copy_topic_id", self.copy_topic_id.into()),
@@ -57,9 +61,9 @@ impl DataPlane {
     pub fn insert(
         &mut self,
         table: &str,
-        matches: &[(&str, u64)],
+        matches: &[(&str, u128)],
         action: &str,
-        params: &[(&str, u64)],
+        params: &[(&str, u128)],
     ) {
         let entry = self.entry(table, matches, action, params);
         self.write(vec![v1::Update::insert(entry)]);
@@ -69,9 +73,9 @@ impl DataPlane {
     pub fn entry(
         &self,
         table: &str,
-        matches: &[(&str, u64)],
+        matches: &[(&str, u128)],
         action: &str,
-        params: &[(&str, u64)],
+        params: &[(&str, u128)],
     ) -> v1::TableEntry {
         let table = self.p4info().table(table).expect("a table of the program");
         let build = || {
@@ -89,7 +93,7 @@ impl DataPlane {
     }
 
     /// The key of an entry.
-    pub fn key(&self, table: &str, matches: &[(&str, u64)]) -> v1::TableEntry {
+    pub fn key(&self, table: &str, matches: &[(&str, u128)]) -> v1::TableEntry {
         let table = self.p4info().table(table).expect("a table of the program");
         let build = || {
             let mut entry = table.entry();
@@ -105,12 +109,13 @@ impl DataPlane {
     pub fn know(&mut self, host: &Host) {
         let known = [
             ("eth_src", mac(host.mac)),
+            ("vid", host.vid.into()),
             ("ingress_port", host.port.into()),
         ];
         self.insert("smac", &known, "mac_known", &[]);
         self.insert(
             "dmac",
-            &[("eth_dst", mac(host.mac))],
+            &[("eth_dst", mac(host.mac)), ("vid", host.vid.into())],
             "forward",
             &[("port", host.port.into())],
         );
@@ -119,18 +124,18 @@ impl DataPlane {
     /// Makes a host's UDP address a service.
     pub fn serve(&mut self, host: &Host, max_length: u16) {
         let key = [("ip_dst", ip(host)), ("udp_dst", host.udp.into())];
-        self.insert(
-            "service",
-            &key,
-            "serve",
-            &[("max_length", max_length.into())],
-        );
+        let (table, action) = match host.ip {
+            IpAddr::V4(_) => ("service", "serve"),
+            IpAddr::V6(_) => ("service_v6", "serve_v6"),
+        };
+        self.insert(table, &key, action, &[("max_length", max_length.into())]);
     }
 
     /// The key of a publication.
-    pub fn publication(host: &Host, topic_id_type: u8, topic_id: u16) -> [(&'static str, u64); 5] {
+    pub fn publication(host: &Host, topic_id_type: u8, topic_id: u16) -> [(&'static str, u128); 6] {
         [
             ("ingress_port", host.port.into()),
+            ("vid", host.vid.into()),
             ("ip_src", ip(host)),
             ("udp_src", host.udp.into()),
             ("topic_id_type", topic_id_type.into()),
@@ -141,12 +146,11 @@ impl DataPlane {
     /// Lets a host publish to a topic under an alias.
     pub fn admit(&mut self, host: &Host, topic_id_type: u8, topic_id: u16, topic_index: u32) {
         let key = Self::publication(host, topic_id_type, topic_id);
-        self.insert(
-            "publication",
-            &key,
-            "admit",
-            &[("topic_index", topic_index.into())],
-        );
+        let (table, action) = match host.ip {
+            IpAddr::V4(_) => ("publication", "admit"),
+            IpAddr::V6(_) => ("publication_v6", "admit_v6"),
+        };
+        self.insert(table, &key, action, &[("topic_index", topic_index.into())]);
     }
 
     /// Lets anybody publish at QoS −1 under an alias.
@@ -163,13 +167,29 @@ impl DataPlane {
     pub fn offload(&mut self, topic_index: u32, offload: Offload) {
         let params = offload
             .params()
-            .map(|(name, value)| (name, u64::from(value)));
+            .map(|(name, value)| (name, u128::from(value)));
         self.insert(
             "topic",
             &[("topic_index", topic_index.into())],
             "offload",
             &params,
         );
+    }
+
+    /// Offloads a topic to one subscriber alone, without a copy for the broker; at QoS 1 only where
+    /// the data plane acknowledges. What `offload` says of groups, copies and aliases does not count.
+    pub fn offload_to_one(&mut self, topic_index: u32, port: u16, rid: u16, offload: Offload) {
+        let params = [
+            ("port", port.into()),
+            ("rid", rid.into()),
+            ("ack_q1", offload.ack_q1.into()),
+            ("translated", offload.translated.into()),
+            ("generation", offload.generation.into()),
+            ("copy_flags", offload.copy_flags.into()),
+            ("copy_topic_id", offload.copy_topic_id.into()),
+        ];
+        let key = [("topic_index", topic_index.into())];
+        self.insert("topic", &key, "offload_to_one", &params);
     }
 
     /// Offloads a topic that nobody subscribes to.
@@ -229,9 +249,10 @@ impl DataPlane {
         self.write(vec![v1::Update::insert(entry)]);
     }
 
-    /// Describes a subscriber: copies with this replication id go to `to`, as if `from` sent them.
+    /// Describes a subscriber: copies with this replication id go to `to`, as if `from` sent them,
+    /// with the tag of the subscriber's VLAN.
     pub fn subscriber(&mut self, rid: u16, from: &Host, to: &Host) {
-        let params = [
+        let mut params = vec![
             ("eth_src", mac(from.mac)),
             ("eth_dst", mac(to.mac)),
             ("ip_src", ip(from)),
@@ -239,7 +260,48 @@ impl DataPlane {
             ("udp_src", from.udp.into()),
             ("udp_dst", to.udp.into()),
         ];
-        self.insert("subscriber", &[("rid", rid.into())], "deliver", &params);
+        if to.vid != 0 {
+            params.push(("vid", to.vid.into()));
+        }
+        let action = match (to.ip, to.vid) {
+            (IpAddr::V4(_), 0) => "deliver",
+            (IpAddr::V4(_), _) => "deliver_tagged",
+            (IpAddr::V6(_), 0) => "deliver_v6",
+            (IpAddr::V6(_), _) => "deliver_v6_tagged",
+        };
+        self.insert("subscriber", &[("rid", rid.into())], action, &params);
+    }
+
+    /// Names a VLAN's ports among all of the switch's: its frames come from these only, and are
+    /// flooded to the group, which is to hold them with `RID_FLOOD`.
+    pub fn vlan(&mut self, vid: u16, ports: &[u16], all: &[u16], group: u16) {
+        let replicas: Vec<_> = ports.iter().map(|port| (*port, super::RID_FLOOD)).collect();
+        self.group(group, &replicas);
+        for port in all {
+            let key = [("vid", vid.into()), ("ingress_port", (*port).into())];
+            if ports.contains(port) {
+                self.insert("vlan", &key, "member", &[("flood_group", group.into())]);
+            } else {
+                self.insert("vlan", &key, "refuse", &[]);
+            }
+        }
+    }
+
+    /// Limits the packets of one port in an indirect meter to one a second, and one in reserve.
+    pub fn limit(&mut self, meter: &str, port: u16) {
+        let entry = v1::MeterEntry {
+            meter_id: self.p4info().meter(meter).expect("a meter").id,
+            index: Some(v1::Index { index: port.into() }),
+            config: Some(v1::MeterConfig {
+                cir: 1,
+                cburst: 1,
+                pir: 1,
+                pburst: 1,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        self.write(vec![v1::Update::modify(entry)]);
     }
 
     /// Gives a subscriber an alias of its own for a topic.
@@ -269,7 +331,7 @@ impl DataPlane {
     ///
     /// # Panics
     /// When there is no such entry.
-    pub fn direct_count(&mut self, table: &str, matches: &[(&str, u64)]) -> (i64, i64) {
+    pub fn direct_count(&mut self, table: &str, matches: &[(&str, u128)]) -> (i64, i64) {
         let table_entry = self.key(table, matches);
         let found = self.read(v1::DirectCounterEntry {
             table_entry: Some(table_entry),
@@ -317,6 +379,7 @@ impl DataPlane {
         for port in ports {
             let key = [
                 ("eth_src", mac(super::target::FENCE_MAC)),
+                ("vid", 0),
                 ("ingress_port", (*port).into()),
             ];
             self.insert("smac", &key, "mac_known", &[]);
@@ -344,13 +407,16 @@ fn replica(port: u16, instance: u32) -> v1::Replica {
 }
 
 /// A MAC address as a number.
-fn mac(octets: [u8; 6]) -> u64 {
+fn mac(octets: [u8; 6]) -> u128 {
     octets
         .iter()
-        .fold(0, |number, octet| number << 8 | u64::from(*octet))
+        .fold(0, |number, octet| number << 8 | u128::from(*octet))
 }
 
-/// A host's IPv4 address as a number.
-fn ip(host: &Host) -> u64 {
-    u32::from(host.ip).into()
+/// A host's IP address as a number.
+fn ip(host: &Host) -> u128 {
+    match host.ip {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
 }

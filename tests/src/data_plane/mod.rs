@@ -68,6 +68,14 @@ pub enum Path {
     ForgedTag = 10,
     /// Dropped: above its rate.
     Meter = 11,
+    /// Dropped: QoS −1 above its port's rate.
+    OpenMeter = 12,
+    /// Dropped: more for the broker than its port may send.
+    SoftwareMeter = 13,
+    /// Cannot become the IPv6 packet that a subscriber needs.
+    Translation = 14,
+    /// Dropped: its port is not in that VLAN.
+    Vlan = 15,
 }
 
 /// The answer to a lease.
