@@ -20,6 +20,8 @@ control MqttsnEgress(inout headers_t hdr,
     direct_counter(CounterType.packets) broker_copy_counter;
     // Where a checksum is made before it is looked at.
     bit<16> checksum;
+    // Of the whole PUBACK.
+    bit<32> octets;
 
     action drop() {
         mark_to_drop(standard_metadata);
@@ -296,7 +298,7 @@ control MqttsnEgress(inout headers_t hdr,
                          hdr.puback.length, hdr.puback.msg_type, hdr.puback.topic_id,
                          hdr.puback.msg_id, hdr.puback.return_code, 8w0 });
         hdr.udp.checksum = NOT_ZERO(checksum);
-        truncate(ETHERNET_HEADER + meta.vlan_length + 20 + 8 + 7);
+        octets = ETHERNET_HEADER + 20 + 8 + 7;
     }
 
     action acknowledge_v6() {
@@ -310,7 +312,7 @@ control MqttsnEgress(inout headers_t hdr,
                          hdr.puback.length, hdr.puback.msg_type, hdr.puback.topic_id,
                          hdr.puback.msg_id, hdr.puback.return_code, 8w0 });
         hdr.udp.checksum = NOT_ZERO(checksum);
-        truncate(ETHERNET_HEADER + meta.vlan_length + 40 + 8 + 7);
+        octets = ETHERNET_HEADER + 40 + 8 + 7;
     }
 
     // ------------------------------------------------------------------------------------------
@@ -352,6 +354,11 @@ control MqttsnEgress(inout headers_t hdr,
             } else {
                 acknowledge_v6();
             }
+            // A clone has lost what its parser noted in metadata.
+            if (hdr.vlan.isValid()) {
+                octets = octets + VLAN_HEADER;
+            }
+            truncate(octets);
         } else {
             broker_copy.apply();
             if (hdr.ipv4.isValid()) {

@@ -219,3 +219,48 @@ fn a_share_group_gives_each_publisher_one_member_and_keeps_it() {
         assert_eq!(members.len(), 2, "24 publishers use both members");
     });
 }
+
+#[test]
+fn a_port_above_its_rate_of_qos_minus_one_loses_what_is_above_it_and_nothing_else() {
+    on_each_target(|plane| {
+        prepare(plane);
+        plane.offload(TOPIC, to_alice());
+        plane.admit_open(PREDEFINED, ALIAS, TOPIC);
+        plane.admit(&PUBLISHER, 0, ALIAS, TOPIC);
+        plane.limit("open_meter", PUBLISHER.port);
+        let open = publish(QOS_MINUS_ONE | PREDEFINED);
+        let frame = Datagram::between(&PUBLISHER, &BROKER, open.clone()).frame();
+        let outcome = plane.exchange(PUBLISHER.port, &vec![frame; 20]);
+        let passed = i64::try_from(outcome[&ALICE.port].len()).expect("few");
+        let dropped = plane.path_count(Path::OpenMeter);
+        assert!(dropped > 0, "20 at once are above one a second");
+        assert_eq!(passed + dropped, 20);
+        // Not the same port's sessions, and not another port.
+        let frame = Datagram::between(&PUBLISHER, &BROKER, publish(0)).frame();
+        let outcome = plane.exchange(PUBLISHER.port, &vec![frame; 20]);
+        assert_eq!(outcome[&ALICE.port].len(), 20);
+        let frame = Datagram::between(&BOB, &BROKER, open).frame();
+        let outcome = plane.exchange(BOB.port, &vec![frame; 20]);
+        assert_eq!(outcome[&ALICE.port].len(), 20);
+    });
+}
+
+#[test]
+fn a_port_that_floods_the_broker_loses_what_is_above_its_rate_but_is_offloaded() {
+    on_each_target(|plane| {
+        prepare(plane);
+        plane.offload(TOPIC, to_alice());
+        plane.admit(&PUBLISHER, 0, ALIAS, TOPIC);
+        plane.limit("software_meter", PUBLISHER.port);
+        let ping = Datagram::between(&PUBLISHER, &BROKER, [2, 0x16]).frame();
+        let outcome = plane.exchange(PUBLISHER.port, &vec![ping; 20]);
+        let passed = i64::try_from(outcome[&BROKER.port].len()).expect("few");
+        let dropped = plane.path_count(Path::SoftwareMeter);
+        assert!(dropped > 0, "20 at once are above one a second");
+        assert_eq!(passed + dropped, 20);
+        assert_eq!(plane.path_count(Path::NotPublish), passed);
+        let frame = Datagram::between(&PUBLISHER, &BROKER, publish(0)).frame();
+        let outcome = plane.exchange(PUBLISHER.port, &vec![frame; 20]);
+        assert_eq!(outcome[&ALICE.port].len(), 20);
+    });
+}

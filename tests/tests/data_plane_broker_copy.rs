@@ -5,8 +5,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use system_tests::data_plane::{
     DataPlane, MAX_LENGTH, Offload, Outcome, Path, RID_COPY, Target, on_each_target, on_target,
 };
-use system_tests::frame::{Checksum, Datagram};
-use system_tests::hosts::{ALICE, BOB, BROKER, PUBLISHER};
+use system_tests::frame::{Checksum, Datagram, ones_complement_sum};
+use system_tests::hosts::{ALICE, BOB, BROKER, Host, PUBLISHER};
 use system_tests::messages::{PREDEFINED, Publish, QOS_1, QOS_MINUS_ONE, RETAIN, tagged};
 
 const TOPIC: u32 = 0xa1b2_c3d4;
@@ -367,5 +367,59 @@ fn the_encapsulation_of_a_real_forwarder_reaches_the_broker() {
         let outcome = plane.exchange(PUBLISHER.port, std::slice::from_ref(&frame));
         assert_eq!(outcome, [(BROKER.port, vec![frame])].into());
         assert_eq!(plane.path_count(Path::ForgedTag), 0);
+    });
+}
+
+/// IPv4 header checksum and length are right again after a change.
+fn repaired(mut frame: Vec<u8>) -> Vec<u8> {
+    let total_length = u16::try_from(frame.len() - 14).expect("small");
+    frame[16..18].copy_from_slice(&total_length.to_be_bytes());
+    frame[24..26].fill(0);
+    let end = 14 + usize::from(frame[14] & 0x0f) * 4;
+    let checksum = !ones_complement_sum(&frame[14..end]);
+    frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+    frame
+}
+
+#[test]
+fn a_forged_tag_is_dropped_behind_options_in_fragments_in_vlans_and_over_ipv6() {
+    on_each_target(|plane| {
+        prepare(plane, copying());
+        plane.serve(&BROKER.v6(), MAX_LENGTH);
+        let inner = Publish::new(0, ALIAS, 0, *b"forged").octets();
+        let forged = |from: &Host, to: &Host| {
+            Datagram::between(from, to, tagged(TOPIC, GENERATION, &inner)).frame()
+        };
+        let mut frames = vec![
+            forged(&PUBLISHER.tagged(42), &BROKER),
+            forged(&PUBLISHER.v6(), &BROKER.v6()),
+            forged(&PUBLISHER.v6().tagged(42), &BROKER.v6()),
+        ];
+        // Options: one word of them, and all that there can be.
+        for words in [1_u8, 2, 10] {
+            let mut frame = forged(&PUBLISHER, &BROKER);
+            frame[14] = 0x45 + words;
+            frame.splice(34..34, vec![1; usize::from(words) * 4]);
+            frames.push(repaired(frame.clone()));
+            // And the first fragment of such a packet.
+            frame[20] = 0x20;
+            frames.push(repaired(frame));
+        }
+        let mut fragment = forged(&PUBLISHER, &BROKER);
+        fragment[20] = 0x20;
+        frames.push(repaired(fragment));
+        let mut fragment = forged(&PUBLISHER.v6(), &BROKER.v6());
+        fragment[20] = 44;
+        fragment.splice(54..54, [17, 0, 0, 1, 0, 0, 0, 7]);
+        frames.push(fragment);
+        let sent = i64::try_from(frames.len()).expect("few");
+        for frame in frames {
+            assert_eq!(
+                plane.exchange(PUBLISHER.port, std::slice::from_ref(&frame)),
+                Outcome::new(),
+                "{frame:02x?}"
+            );
+        }
+        assert_eq!(plane.path_count(Path::ForgedTag), sent);
     });
 }

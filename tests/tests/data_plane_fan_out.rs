@@ -9,7 +9,7 @@ use system_tests::data_plane::{
 };
 use system_tests::frame::{Checksum, Datagram, ones_complement_sum};
 use system_tests::hosts::{ALICE, BOB, BROKER, PUBLISHER};
-use system_tests::messages::{PREDEFINED, Publish, QOS_1, QOS_MINUS_ONE, SHORT};
+use system_tests::messages::{PREDEFINED, Publish, QOS_1, QOS_MINUS_ONE, RETAIN, SHORT};
 
 const TOPIC: u32 = 0x0001_0005;
 /// The publisher's alias.
@@ -342,6 +342,52 @@ fn one_modify_moves_a_topic_to_another_set_of_subscribers() {
             outcome,
             [(BOB.port, vec![copy(&publish, &BOB).frame()])].into()
         );
+    });
+}
+
+#[test]
+fn a_topic_with_one_subscriber_needs_no_group() {
+    on_each_target(|plane| {
+        prepare(plane);
+        for (n, to, ack_q1) in [(1, ALICE, true), (2, PUBLISHER, false)] {
+            let (alias, topic) = (ALIAS + n, TOPIC + u32::from(n));
+            plane.subscriber(10 + n, &BROKER, &to);
+            plane.admit(&PUBLISHER, 0, alias, topic);
+            let offload = Offload {
+                ack_q1,
+                ..offload()
+            };
+            plane.offload_to_one(topic, to.port, 10 + n, offload);
+            let publish = Publish::new(0, alias, 0, *b"only you");
+            let outcome = plane.exchange(PUBLISHER.port, &[sent(&publish).frame()]);
+            let expected = copy(&publish, &to).frame();
+            assert_eq!(outcome, [(to.port, vec![expected])].into());
+
+            // Retain: the broker's copy beside it.
+            let publish = Publish::new(RETAIN, alias, 0, *b"keep");
+            let outcome = plane.exchange(PUBLISHER.port, &[sent(&publish).frame()]);
+            let mut ports = vec![BROKER.port, to.port];
+            ports.sort_unstable();
+            assert_eq!(outcome.keys().copied().collect::<Vec<_>>(), ports);
+            assert_eq!(outcome[&to.port], [copy(&publish, &to).frame()]);
+
+            // QoS 1: acknowledged here, or left to the broker.
+            let publish = Publish::new(QOS_1, alias, 9, *b"only you");
+            let frame = sent(&publish).frame();
+            let outcome = plane.exchange(PUBLISHER.port, std::slice::from_ref(&frame));
+            if ack_q1 {
+                assert_eq!(outcome[&to.port], [copy(&publish, &to).frame()]);
+                let answer = Datagram::read(&outcome[&PUBLISHER.port][0]).expect("a PUBACK");
+                assert_eq!(answer.payload[1], 0x0d);
+            } else {
+                assert_eq!(outcome, [(BROKER.port, vec![frame])].into());
+                assert_eq!(plane.path_count(Path::CopyOnly), 1);
+            }
+        }
+        // A datagram that is bridged meanwhile is nobody's copy.
+        let other = Datagram::between(&PUBLISHER, &BROKER, [2, 0x16]).frame();
+        let outcome = plane.exchange(PUBLISHER.port, std::slice::from_ref(&other));
+        assert_eq!(outcome, [(BROKER.port, vec![other])].into());
     });
 }
 
