@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use crate::constants::SESSION_COPY;
 use crate::installed::Installed;
 use crate::plan::Plan;
+use crate::schedule::Schedule;
 use crate::tables::{Key, Value, subscriber, topic};
 
 /// What a write does with a row.
@@ -99,9 +100,12 @@ pub(crate) struct Apply {
     in_flight: Option<Vec<Update>>,
     /// Rows of the present round that are to be switched over once all is prepared.
     switching: BTreeSet<Key>,
-    garbage: BTreeMap<Key, Instant>,
+    /// Rows that are to be deleted, and when: packets under way may still need them.
+    garbage: Schedule<Key>,
     /// Rows that the switch did not take, and when to try again.
     retries: HashMap<Key, Retry>,
+    /// A row of the present round was not taken.
+    failed: bool,
     batch: usize,
     drain: Duration,
     sizes: HashMap<&'static str, usize>,
@@ -115,8 +119,9 @@ impl Apply {
             queue: VecDeque::new(),
             in_flight: None,
             switching: BTreeSet::new(),
-            garbage: BTreeMap::new(),
+            garbage: Schedule::default(),
             retries: HashMap::new(),
+            failed: false,
             batch: batch.max(1),
             drain,
             sizes,
@@ -130,6 +135,7 @@ impl Apply {
 
     /// Begins a round: whatever of the touched rows differs from the switch is written.
     pub(crate) fn begin(&mut self, now: Instant, plan: &mut Plan) {
+        self.failed = false;
         let mut prepare = Vec::new();
         for key in plan.take_touched() {
             let (wanted, there) = (plan.get(&key), self.installed.get(&key));
@@ -147,13 +153,13 @@ impl Apply {
                     prepare.push(key);
                 }
                 Key::Group(_) | Key::Subscriber(_) => {
-                    self.garbage.entry(key).or_insert(now + self.drain);
+                    self.discard(now, key);
                 }
                 Key::SubscriberAlias(alias) => {
                     if plan.alias_is_stale(alias) {
                         prepare.push(key);
                     } else {
-                        self.garbage.entry(key).or_insert(now + self.drain);
+                        self.discard(now, key);
                     }
                 }
                 _ => {
@@ -165,6 +171,13 @@ impl Apply {
         let updates: Vec<Update> = updates.collect();
         self.enqueue(updates);
         self.stage = Stage::Prepare;
+    }
+
+    /// Nothing that is planned refers to the row any more.
+    fn discard(&mut self, now: Instant, key: Key) {
+        if !self.garbage.contains(&key) {
+            self.garbage.set(key, now + self.drain);
+        }
     }
 
     fn difference(&self, plan: &Plan, key: &Key) -> Option<Update> {
@@ -261,6 +274,10 @@ impl Apply {
         if !same(&Key::CloneSession(SESSION_COPY)) {
             return false;
         }
+        // What was planned is on the switch, unless the switch did not take it.
+        if !self.failed && self.retries.is_empty() {
+            return true;
+        }
         if let Some(rid) = action.rid() {
             return same(&Key::Subscriber(subscriber::Key { rid }));
         }
@@ -288,12 +305,7 @@ impl Apply {
 
     /// Deletes of what is due and nothing refers to.
     fn collect(&mut self, now: Instant, plan: &Plan) {
-        let due: Vec<Key> = self
-            .garbage
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(key, _)| *key)
-            .collect();
+        let due = self.garbage.due(now);
         let mut updates = Vec::new();
         for key in due {
             if plan.get(&key).is_some() || self.installed.get(&key).is_none() {
@@ -310,9 +322,9 @@ impl Apply {
                 updates.extend(self.difference(plan, &key));
             } else if matches!(key, Key::Subscriber(_)) {
                 // Its groups and aliases are deleted just now, or wait for their topics.
-                self.garbage.insert(key, now + Duration::from_millis(1));
+                self.garbage.set(key, now + Duration::from_millis(1));
             } else {
-                self.garbage.insert(key, now + self.drain);
+                self.garbage.set(key, now + self.drain);
             }
         }
         self.enqueue(updates);
@@ -397,10 +409,9 @@ impl Apply {
                     && error.code == tonic::Code::Unknown
                     && self.is_full(&update.key));
             self.note_failure(now, update.key);
-            if update.op == Op::Delete && self.garbage.contains_key(&update.key) {
+            if update.op == Op::Delete && self.garbage.contains(&update.key) {
                 // Nothing waits for it.
-                self.garbage
-                    .insert(update.key, now + Duration::from_secs(1));
+                self.garbage.set(update.key, now + Duration::from_secs(1));
                 self.retries.remove(&update.key);
             }
             failed.push(Failed {
@@ -422,18 +433,19 @@ impl Apply {
         let Some(Value::Topic(before)) = self.installed.get(&Key::Topic(*topic)) else {
             return;
         };
+        let before = *before;
         let drained = now + self.drain;
         for group in before.groups().into_iter().flatten() {
-            if let Some(at) = self.garbage.get_mut(&Key::Group(group)) {
-                *at = drained;
+            if self.garbage.contains(&Key::Group(group)) {
+                self.garbage.set(Key::Group(group), drained);
             }
         }
         let alias = |rid| {
             let topic_index = topic.topic_index;
             Key::SubscriberAlias(crate::tables::subscriber_alias::Key { topic_index, rid })
         };
-        for (_, at) in self.garbage.range_mut(alias(0)..=alias(u16::MAX)) {
-            *at = drained;
+        for key in self.garbage.between(alias(0), alias(u16::MAX)) {
+            self.garbage.set(key, drained);
         }
     }
 
@@ -447,6 +459,7 @@ impl Apply {
     }
 
     fn note_failure(&mut self, now: Instant, key: Key) {
+        self.failed = true;
         let retry = self.retries.entry(key).or_insert(Retry {
             attempts: 0,
             at: now,
@@ -493,6 +506,6 @@ impl Apply {
             return None;
         }
         let retries = self.retries.values().map(|retry| retry.at);
-        retries.chain(self.garbage.values().copied()).min()
+        retries.chain(self.garbage.next()).min()
     }
 }

@@ -176,14 +176,14 @@ impl Groups {
         &mut self,
         topic: TopicIndex,
         replicas: &Replicas,
-        known: Option<u16>,
+        known: impl FnOnce() -> Option<u16>,
         taken: impl Fn(u16) -> bool,
     ) -> Result<u16, Exhausted> {
         let id = match self.by_replicas.get(replicas) {
             Some(id) => *id,
             None => {
                 let groups = &self.groups;
-                let known = known.filter(|id| {
+                let known = known().filter(|id| {
                     (self.numbers.first..=self.numbers.last).contains(id)
                         && !groups.contains_key(id)
                 });
@@ -252,8 +252,12 @@ mod tests {
     fn topics_with_the_same_members_share_one_group_until_the_last_lets_go() {
         let mut groups = Groups::default();
         let (a, b) = (TopicIndex(1), TopicIndex(2));
-        let first = groups.acquire(a, &set(&[1, 2]), None, |_| false).unwrap();
-        let second = groups.acquire(b, &set(&[2, 1]), None, |_| false).unwrap();
+        let first = groups
+            .acquire(a, &set(&[1, 2]), || None, |_| false)
+            .unwrap();
+        let second = groups
+            .acquire(b, &set(&[2, 1]), || None, |_| false)
+            .unwrap();
         assert_eq!(first, second);
         assert_eq!(groups.users(first), [a, b]);
         assert!(!groups.release(a, first));
@@ -265,10 +269,10 @@ mod tests {
         let mut groups = Groups::within(3);
         let taken = |id| id == 2;
         assert_eq!(
-            groups.acquire(TopicIndex(1), &set(&[1]), None, taken),
+            groups.acquire(TopicIndex(1), &set(&[1]), || None, taken),
             Ok(3)
         );
-        let full = groups.acquire(TopicIndex(1), &set(&[2]), None, taken);
+        let full = groups.acquire(TopicIndex(1), &set(&[2]), || None, taken);
         assert_eq!(
             full.unwrap_err().to_string(),
             "all 2 multicast groups are taken"

@@ -6,6 +6,31 @@ use std::net::IpAddr;
 use crate::constants::{RID_FIRST, RID_LAST};
 use crate::tables::{Key, Replicas, Value};
 
+/// How many there are for each of the 2^16 numbers.
+#[derive(Debug, Default)]
+struct Counts(Vec<u32>);
+
+impl Counts {
+    fn count(&mut self, number: u16, add: bool) {
+        let number = usize::from(number);
+        if self.0.len() <= number {
+            self.0.resize(number + 1, 0);
+        }
+        let count = &mut self.0[number];
+        *count = if add {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+    }
+
+    fn any(&self, number: u16) -> bool {
+        self.0
+            .get(usize::from(number))
+            .is_some_and(|count| *count > 0)
+    }
+}
+
 /// A mirror of the controller's rows on one switch, with counts of who refers to whom.
 ///
 /// It is filled by reading the switch and changes only with a write that the switch has answered.
@@ -15,17 +40,17 @@ pub struct Installed {
     /// Rows by table, for status and for telling a full table.
     used: BTreeMap<&'static str, usize>,
     /// Topics (counted once per QoS) that refer to a group.
-    group_users: HashMap<u16, usize>,
+    group_users: Counts,
     /// Groups that hold a replication id.
-    rid_groups: HashMap<u16, usize>,
+    rid_groups: Counts,
     /// Rows of `subscriber_alias` that hold a replication id.
-    rid_aliases: HashMap<u16, usize>,
+    rid_aliases: Counts,
     /// A group with exactly these replicas.
     group_by_replicas: HashMap<Replicas, u16>,
     /// The replication id that delivers to a client.
     rid_by_client: HashMap<(IpAddr, u16), u16>,
     /// Topics that refer to a replication id without a group.
-    rid_topics: HashMap<u16, usize>,
+    rid_topics: Counts,
 }
 
 impl Installed {
@@ -63,30 +88,19 @@ impl Installed {
     }
 
     fn refer(&mut self, key: &Key, value: &Value, add: bool) {
-        let count = |counts: &mut HashMap<u16, usize>, id: u16| {
-            let count = counts.entry(id).or_default();
-            *count = if add {
-                *count + 1
-            } else {
-                count.saturating_sub(1)
-            };
-            if *count == 0 {
-                counts.remove(&id);
-            }
-        };
         match (key, value) {
             (Key::Topic(_), Value::Topic(action)) => {
                 for group in action.groups().into_iter().flatten() {
-                    count(&mut self.group_users, group);
+                    self.group_users.count(group, add);
                 }
                 if let Some(rid) = action.rid() {
-                    count(&mut self.rid_topics, rid);
+                    self.rid_topics.count(rid, add);
                 }
             }
             (Key::Group(id), Value::Replicas(replicas)) => {
                 for replica in replicas.iter() {
                     if (RID_FIRST..=RID_LAST).contains(&replica.rid) {
-                        count(&mut self.rid_groups, replica.rid);
+                        self.rid_groups.count(replica.rid, add);
                     }
                 }
                 if add {
@@ -95,7 +109,7 @@ impl Installed {
                     self.group_by_replicas.remove(replicas);
                 }
             }
-            (Key::SubscriberAlias(key), _) => count(&mut self.rid_aliases, key.rid),
+            (Key::SubscriberAlias(key), _) => self.rid_aliases.count(key.rid, add),
             (Key::Subscriber(key), Value::Subscriber(deliver)) => {
                 let client = (deliver.ip_dst, deliver.udp_dst);
                 if add {
@@ -110,14 +124,12 @@ impl Installed {
 
     /// Whether a topic on the switch refers to the group.
     pub fn group_in_use(&self, group: u16) -> bool {
-        self.group_users.contains_key(&group)
+        self.group_users.any(group)
     }
 
     /// Whether a topic, a group or an alias on the switch refers to the replication id.
     pub fn rid_in_use(&self, rid: u16) -> bool {
-        self.rid_topics.contains_key(&rid)
-            || self.rid_groups.contains_key(&rid)
-            || self.rid_aliases.contains_key(&rid)
+        self.rid_topics.any(rid) || self.rid_groups.any(rid) || self.rid_aliases.any(rid)
     }
 
     /// A group that holds exactly these replicas.

@@ -1,7 +1,7 @@
 //! The state that a switch should have: a function of the intent, the endpoints, the configuration
 //! and the numbers allocated so far, kept up to date change by change.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::constants::{
     GROUP_FLOOD, GROUP_LAST, GROUP_VLAN, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST, SESSION_ACK,
     SESSION_COPY,
 };
-use crate::groups::{Groups, Rids};
+use crate::groups::{Exhausted, Groups, Rids};
 use crate::installed::Installed;
 use crate::learning::{Endpoint, Learning};
 use crate::tables::{
@@ -30,10 +30,42 @@ pub(crate) struct View<'a> {
 
 /// What a topic's row refers to.
 #[derive(Debug, Default)]
-struct TopicPlan {
-    groups: [Option<u16>; 2],
-    sessions: Vec<SessionId>,
-    aliases: Vec<u16>,
+pub(crate) struct TopicPlan {
+    /// At QoS 0 and −1, and at QoS 1.
+    pub(crate) groups: [Option<u16>; 2],
+    /// What the groups hold.
+    pub(crate) sets: [Replicas; 2],
+    /// The sessions served, and where.
+    pub(crate) members: BTreeMap<SessionId, Place>,
+    /// How many of them are `translated`.
+    translated: usize,
+    /// Replication ids that have a row of `subscriber_alias`.
+    pub(crate) aliases: BTreeSet<u16>,
+}
+
+/// Where a session's copies go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) replica: Replica,
+    /// Over IPv6, so that a copy of what came over IPv4 needs another header.
+    pub(crate) translated: bool,
+}
+
+impl TopicPlan {
+    /// The session is served there, or (None) no longer.
+    pub(crate) fn set_place(&mut self, session: SessionId, place: Option<Place>) {
+        let old = match place {
+            Some(place) => self.members.insert(session, place),
+            None => self.members.remove(&session),
+        };
+        self.translated += usize::from(place.is_some_and(|place| place.translated));
+        self.translated -= usize::from(old.is_some_and(|old| old.translated));
+    }
+
+    /// It serves one session, without a group: see [`to_one`].
+    pub(crate) fn is_to_one(&self) -> bool {
+        self.groups == [None, None] && !self.members.is_empty()
+    }
 }
 
 /// A topic that is not planned: why, and which session alone is to blame where one is.
@@ -55,7 +87,7 @@ pub(crate) struct Plan {
     rows: HashMap<Key, Value>,
     /// Rows whose desired value changed, or that are to be looked at again.
     touched: BTreeSet<Key>,
-    topics: HashMap<TopicIndex, TopicPlan>,
+    pub(crate) topics: HashMap<TopicIndex, TopicPlan>,
     publications: HashMap<PublicationKey, Key>,
     rids: Rids,
     groups: Groups,
@@ -131,7 +163,7 @@ impl Plan {
         if let Some(plan) = self.topics.get(&index) {
             keys.push(Key::CloneSession(SESSION_COPY));
             keys.extend(plan.groups.iter().flatten().map(|group| Key::Group(*group)));
-            let rids = plan.sessions.iter().filter_map(|s| self.rids.of(*s));
+            let rids = plan.members.values().map(|place| place.replica.rid);
             keys.extend(rids.map(|rid| Key::Subscriber(subscriber::Key { rid })));
             keys.extend(plan.aliases.iter().map(|rid| alias_key(index, *rid)));
         }
@@ -144,7 +176,7 @@ impl Plan {
         let plan = self.topics.get(&TopicIndex(key.topic_index));
         let owner = self.rids.owner(key.rid);
         plan.is_some_and(|plan| {
-            owner.is_some_and(|owner| plan.sessions.contains(&owner))
+            owner.is_some_and(|owner| plan.members.contains_key(&owner))
                 && !plan.aliases.contains(&key.rid)
         })
     }
@@ -257,9 +289,10 @@ impl Plan {
         if let Some(old) = old {
             self.release(index, &old);
         }
-        let new_aliases: &[u16] = match &result {
+        let none = BTreeSet::new();
+        let new_aliases = match &result {
             Ok(Some((plan, _))) => &plan.aliases,
-            _ => &[],
+            _ => &none,
         };
         let gone: Vec<u16> = old_aliases
             .into_iter()
@@ -298,16 +331,55 @@ impl Plan {
     }
 
     fn release(&mut self, index: TopicIndex, plan: &TopicPlan) {
-        for group in plan.groups.into_iter().flatten() {
-            if self.groups.release(index, group) {
-                self.unset(Key::Group(group));
-            }
+        for group in plan.groups {
+            self.release_group(index, group);
         }
-        for session in &plan.sessions {
-            if let Some(rid) = self.rids.release(*session) {
-                self.unset(Key::Subscriber(subscriber::Key { rid }));
-            }
+        for session in plan.members.keys() {
+            self.release_rid(*session);
         }
+    }
+
+    pub(crate) fn release_group(&mut self, index: TopicIndex, group: Option<u16>) {
+        if let Some(group) = group
+            && self.groups.release(index, group)
+        {
+            self.unset(Key::Group(group));
+        }
+    }
+
+    pub(crate) fn release_rid(&mut self, session: SessionId) {
+        if let Some(rid) = self.rids.release(session) {
+            self.unset(Key::Subscriber(subscriber::Key { rid }));
+        }
+    }
+
+    pub(crate) fn acquire_group(
+        &mut self,
+        view: &View<'_>,
+        index: TopicIndex,
+        replicas: &Replicas,
+    ) -> Result<u16, Exhausted> {
+        let installed = view.installed;
+        let known = || installed.group_with(replicas);
+        self.groups.acquire(index, replicas, known, |id| {
+            installed.get(&Key::Group(id)).is_some()
+        })
+    }
+
+    pub(crate) fn acquire_rid(
+        &mut self,
+        view: &View<'_>,
+        session: SessionId,
+        deliver: &subscriber::Action,
+    ) -> Result<u16, Exhausted> {
+        let installed = view.installed;
+        let known = installed.rid_for(deliver.ip_dst, deliver.udp_dst);
+        self.rids.acquire(session, known, |rid| {
+            installed.rid_in_use(rid)
+                || installed
+                    .get(&Key::Subscriber(subscriber::Key { rid }))
+                    .is_some()
+        })
     }
 
     fn build(
@@ -335,51 +407,32 @@ impl Plan {
         broker_port: u16,
         plan: &mut TopicPlan,
     ) -> Result<topic::Action, NotPlanned> {
-        let mut places: HashMap<SessionId, Replica> = HashMap::new();
-        let mut translated = false;
         let mut rows = Vec::new();
         for &session in topic.served_q0.union(&topic.served_q1) {
             let (endpoint, deliver) = view.place(session)?;
-            translated |= deliver.ip_dst.is_ipv6();
-            let known = view.installed.rid_for(deliver.ip_dst, deliver.udp_dst);
-            let installed = view.installed;
-            let taken = |rid| {
-                installed.rid_in_use(rid)
-                    || installed
-                        .get(&Key::Subscriber(subscriber::Key { rid }))
-                        .is_some()
-            };
             let rid = self
-                .rids
-                .acquire(session, known, taken)
+                .acquire_rid(view, session, &deliver)
                 .map_err(|full| NotPlanned {
                     why: Refusal::Capacity(full.to_string()),
                     session: Some(session),
                 })?;
-            plan.sessions.push(session);
+            let place = Place {
+                replica: Replica {
+                    port: endpoint.port,
+                    rid,
+                },
+                translated: deliver.ip_dst.is_ipv6(),
+            };
+            plan.set_place(session, Some(place));
             rows.push((rid, deliver));
-            let port = endpoint.port;
-            places.insert(session, Replica { port, rid });
         }
 
-        let generation = topic.generation.0;
-        if let Some(session) = to_one(topic)
-            && let Some(place) = places.get(&session).copied()
-        {
+        if to_one(topic).is_some() {
             for (rid, deliver) in rows {
                 let key = Key::Subscriber(subscriber::Key { rid });
                 self.set(key, Value::Subscriber(deliver));
             }
-            let alias = topic.aliases.get(&session).unwrap_or(&topic.home_alias);
-            return Ok(topic::Action::ToOne(topic::ToOne {
-                port: place.port,
-                rid: place.rid,
-                ack_q1: topic.ack_q1,
-                translated,
-                generation,
-                copy_flags: alias.id_type.bits(),
-                copy_topic_id: alias.id,
-            }));
+            return Ok(action(topic, plan));
         }
 
         let sides = [
@@ -395,16 +448,15 @@ impl Plan {
                 port: broker_port,
                 rid: RID_COPY,
             });
-            let members = served.iter().filter_map(|s| places.get(s).copied());
-            let replicas = replication::replicas(members.chain(copy));
-            let installed = view.installed;
+            let places = served
+                .iter()
+                .filter_map(|s| plan.members.get(s).map(|p| p.replica));
+            let replicas = replication::replicas(places.chain(copy));
             let group = self
-                .groups
-                .acquire(index, &replicas, installed.group_with(&replicas), |id| {
-                    installed.get(&Key::Group(id)).is_some()
-                })
+                .acquire_group(view, index, &replicas)
                 .map_err(|full| Refusal::Capacity(full.to_string()))?;
             plan.groups[side] = Some(group);
+            plan.sets[side] = replicas.clone();
             made.push((group, replicas));
         }
 
@@ -417,39 +469,21 @@ impl Plan {
             self.set(Key::Group(group), Value::Replicas(replicas));
         }
         for (session, alias) in &topic.aliases {
-            if let Some(place) = places.get(session)
+            if let Some(Place { replica: place, .. }) = plan.members.get(session)
                 && *alias != topic.home_alias
             {
-                let action = subscriber_alias::Action {
-                    copy_flags: alias.id_type.bits(),
-                    topic_id: alias.id,
-                };
-                plan.aliases.push(place.rid);
-                self.set(alias_key(index, place.rid), Value::SubscriberAlias(action));
+                plan.aliases.insert(place.rid);
+                self.set(alias_key(index, place.rid), alias_value(*alias));
             }
         }
         // An alias that is still on the switch, of a time before: see `alias_is_stale`.
-        for place in places.values() {
+        for Place { replica: place, .. } in plan.members.values() {
             let key = alias_key(index, place.rid);
             if !plan.aliases.contains(&place.rid) && view.installed.get(&key).is_some() {
                 self.touched.insert(key);
             }
         }
-        if plan.sessions.is_empty() && topic.ack_q1 && !topic.copy_q0 {
-            return Ok(topic::Action::Discard { generation });
-        }
-        Ok(topic::Action::Offload(topic::Offload {
-            group_q0: plan.groups[0].unwrap_or(0),
-            group_q1: plan.groups[1].unwrap_or(0),
-            copy_q0: topic.copy_q0,
-            copy_q1: topic.copy_q1,
-            ack_q1: topic.ack_q1,
-            aliased: !plan.aliases.is_empty(),
-            translated,
-            generation,
-            copy_flags: topic.home_alias.id_type.bits(),
-            copy_topic_id: topic.home_alias.id,
-        }))
+        Ok(action(topic, plan))
     }
 
     /// Plans the publication if its topic is planned.
@@ -547,7 +581,7 @@ impl View<'_> {
     }
 
     /// Whether the data plane could do what the topic asks; gives the broker's port.
-    fn check(&self, topic: &Topic) -> Result<u16, Refusal> {
+    pub(crate) fn check(&self, topic: &Topic) -> Result<u16, Refusal> {
         if !self.config.policy.admits(&topic.name) {
             return Err(Refusal::Policy);
         }
@@ -583,12 +617,14 @@ impl View<'_> {
 
 /// The session, if the topic serves one alone and the broker gets no copy beside it: such a topic
 /// needs no group. At QoS 1 the session is served alike, or the broker does everything.
-fn to_one(topic: &Topic) -> Option<SessionId> {
-    let mut served = topic.served_q0.iter();
-    let session = *served.next()?;
+pub(crate) fn to_one(topic: &Topic) -> Option<SessionId> {
+    let session = *topic.served_q0.first()?;
+    if topic.served_q0.len() > 1 || topic.copy_q0 {
+        return None;
+    }
     let alike = topic.served_q1 == topic.served_q0 && topic.ack_q1;
     let broker = topic.served_q1.is_empty() && topic.copy_q1;
-    (served.next().is_none() && !topic.copy_q0 && (alike || broker)).then_some(session)
+    (alike || broker).then_some(session)
 }
 
 pub(crate) fn topic_key(index: TopicIndex) -> Key {
@@ -597,7 +633,49 @@ pub(crate) fn topic_key(index: TopicIndex) -> Key {
     })
 }
 
-fn alias_key(index: TopicIndex, rid: u16) -> Key {
+/// The topic's row, which refers to what is planned for it.
+pub(crate) fn action(topic: &Topic, plan: &TopicPlan) -> topic::Action {
+    let generation = topic.generation.0;
+    if plan.members.is_empty() && topic.ack_q1 && !topic.copy_q0 {
+        return topic::Action::Discard { generation };
+    }
+    let translated = plan.translated > 0;
+    if let Some(session) = to_one(topic)
+        && let Some(Place { replica, .. }) = plan.members.get(&session)
+    {
+        let alias = topic.aliases.get(&session).unwrap_or(&topic.home_alias);
+        return topic::Action::ToOne(topic::ToOne {
+            port: replica.port,
+            rid: replica.rid,
+            ack_q1: topic.ack_q1,
+            translated,
+            generation,
+            copy_flags: alias.id_type.bits(),
+            copy_topic_id: alias.id,
+        });
+    }
+    topic::Action::Offload(topic::Offload {
+        group_q0: plan.groups[0].unwrap_or(0),
+        group_q1: plan.groups[1].unwrap_or(0),
+        copy_q0: topic.copy_q0,
+        copy_q1: topic.copy_q1,
+        ack_q1: topic.ack_q1,
+        aliased: !plan.aliases.is_empty(),
+        translated,
+        generation,
+        copy_flags: topic.home_alias.id_type.bits(),
+        copy_topic_id: topic.home_alias.id,
+    })
+}
+
+pub(crate) fn alias_value(alias: Alias) -> Value {
+    Value::SubscriberAlias(subscriber_alias::Action {
+        copy_flags: alias.id_type.bits(),
+        topic_id: alias.id,
+    })
+}
+
+pub(crate) fn alias_key(index: TopicIndex, rid: u16) -> Key {
     Key::SubscriberAlias(subscriber_alias::Key {
         topic_index: index.0,
         rid,

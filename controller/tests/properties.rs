@@ -10,13 +10,14 @@ use std::time::Duration;
 use bench::{Bench, call_from, config, normal, port, predefined};
 use controller::tables::{Key, Value, topic as topic_table};
 use controller::target::fake::{Fault, State};
-use offload::{Change, Generation, SessionId, Topic, TopicIndex};
+use offload::{Change, Generation, Member, Serve, SessionId, Topic, TopicIndex};
 use proptest::prelude::*;
 use tonic::Code;
 
 #[derive(Clone, Debug)]
 enum Event {
     Topic(u32, Option<TopicShape>),
+    Serve(u32, Vec<Step>, bool),
     Publication(u8, u32, bool),
     Open(u16, Option<u32>),
     Session(u8, bool),
@@ -27,6 +28,9 @@ enum Event {
     Relink,
     Restart,
 }
+
+/// A client, and whether it is served at QoS 0, at QoS 1, and by another alias.
+type Step = (u8, Option<(bool, bool, bool)>);
 
 #[derive(Clone, Debug)]
 struct TopicShape {
@@ -48,8 +52,14 @@ fn event() -> impl Strategy<Value = Event> {
             aliased,
         },
     );
+    let member = (
+        1..=6u8,
+        prop::option::weighted(0.7, (any::<bool>(), any::<bool>(), any::<bool>())),
+    );
     prop_oneof![
         6 => (0..4u32, prop::option::weighted(0.8, shape)).prop_map(|(i, s)| Event::Topic(i, s)),
+        6 => (0..4u32, prop::collection::vec(member, 0..3), any::<bool>())
+            .prop_map(|(i, members, ack)| Event::Serve(i, members, ack)),
         3 => (1..=6u8, 0..4u32, any::<bool>()).prop_map(|(n, i, on)| Event::Publication(n, i, on)),
         1 => (0..3u16, prop::option::of(0..4u32)).prop_map(|(a, i)| Event::Open(a, i)),
         1 => (1..=6u8, any::<bool>()).prop_map(|(n, there)| Event::Session(n, there)),
@@ -85,6 +95,29 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
                     .collect(),
             });
             bench.change(vec![Change::Topic(TopicIndex(index), topic)]);
+        }
+        Event::Serve(index, members, ack_q1) => {
+            let index = TopicIndex(index);
+            let Some(topic) = bench.intent.topics.get(&index) else {
+                return;
+            };
+            let member = |(n, to): Step| {
+                let to = to.filter(|(q0, q1, _)| *q0 || *q1);
+                let to = to.map(|(q0, q1, aliased)| Member {
+                    q0,
+                    q1,
+                    alias: aliased.then(|| normal(100 + u16::from(n))),
+                });
+                (SessionId(n.into()), to)
+            };
+            let step = Serve {
+                generation: Generation(generation),
+                copy_q0: topic.copy_q0,
+                copy_q1: !ack_q1,
+                ack_q1,
+                members: members.into_iter().map(member).collect(),
+            };
+            bench.change(vec![Change::Serve(index, step)]);
         }
         Event::Publication(n, index, true) => {
             bench.set_publication(n, normal(index as u16), index);

@@ -100,8 +100,16 @@ impl Device {
                 Change::Session(session, _) => {
                     self.dirty.sessions.insert(*session);
                 }
-                Change::Topic(index, _) | Change::Serve(index, _) => {
+                Change::Topic(index, _) => {
                     self.dirty.topics.insert(*index);
+                }
+                Change::Serve(index, step) => {
+                    let sessions = step.members.iter().map(|(session, _)| *session);
+                    self.dirty
+                        .members
+                        .entry(*index)
+                        .or_default()
+                        .extend(sessions);
                 }
                 Change::Publication(key, _) => {
                     self.dirty.publications.insert(*key);

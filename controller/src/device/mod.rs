@@ -5,7 +5,7 @@ mod broker;
 mod outcomes;
 mod planning;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +38,8 @@ struct Dirty {
     clients: BTreeSet<IpAddr>,
     sessions: BTreeSet<SessionId>,
     topics: BTreeSet<TopicIndex>,
+    /// Sessions that are served otherwise, or elsewhere, on topics that are else as they were.
+    members: BTreeMap<TopicIndex, BTreeSet<SessionId>>,
     publications: BTreeSet<PublicationKey>,
     open_publications: BTreeSet<Alias>,
 }
@@ -50,6 +52,7 @@ impl Dirty {
             && self.clients.is_empty()
             && self.sessions.is_empty()
             && self.topics.is_empty()
+            && self.members.is_empty()
             && self.publications.is_empty()
             && self.open_publications.is_empty()
     }

@@ -63,6 +63,8 @@ impl Device {
         } else {
             return;
         };
+        // Another that is planned meanwhile may need the same row: then it is written after all.
+        self.plan.touch(key);
         match key {
             Key::Topic(key) => self.withhold_topic(now, TopicIndex(key.topic_index), why, full),
             Key::SubscriberAlias(alias) => {

@@ -89,7 +89,9 @@ impl Device {
             self.plan.services(&view);
         }
         for session in dirty.sessions {
-            dirty.topics.extend(self.index.topics_of(session));
+            for index in self.index.topics_of(session) {
+                dirty.members.entry(index).or_default().insert(session);
+            }
             let item = RefusedItem::Session(session);
             if !intent.sessions.contains_key(&session) {
                 self.refusals.left(now, &item);
@@ -104,6 +106,17 @@ impl Device {
                 },
             };
             self.refusals.set(item, why);
+        }
+        for (index, sessions) in std::mem::take(&mut dirty.members) {
+            let withheld = |item: &RefusedItem| self.refusals.withheld(item).is_some();
+            let whole = dirty.topics.contains(&index)
+                || withheld(&RefusedItem::Topic(index))
+                || sessions
+                    .iter()
+                    .any(|session| withheld(&RefusedItem::Session(*session)));
+            if whole || !self.plan.serve(&view, index, &sessions) {
+                dirty.topics.insert(index);
+            }
         }
         for index in dirty.topics {
             let was_planned = self.plan.is_planned(index);
