@@ -116,6 +116,7 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
                 copy_q1: !ack_q1,
                 ack_q1,
                 members: members.into_iter().map(member).collect(),
+                shared: Vec::new(),
             };
             bench.change(vec![Change::Serve(index, step)]);
         }

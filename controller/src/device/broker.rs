@@ -103,6 +103,9 @@ impl Device {
                 Change::Topic(index, _) => {
                     self.dirty.topics.insert(*index);
                 }
+                Change::Serve(index, step) if !step.shared.is_empty() => {
+                    self.dirty.topics.insert(*index);
+                }
                 Change::Serve(index, step) => {
                     let sessions = step.members.iter().map(|(session, _)| *session);
                     self.dirty
