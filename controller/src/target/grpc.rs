@@ -16,19 +16,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use p4runtime::client::{Client, ClientError, Stream, StreamSender, Tls};
+use p4runtime::client::{Client, ClientError, Stream, Tls};
 use p4runtime::v1;
-use p4runtime::v1::get_forwarding_pipeline_config_request::ResponseType;
-use p4runtime::v1::set_forwarding_pipeline_config_request::Action as SetAction;
 use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
 use p4runtime::write_error::{WriteError, code_of};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use super::rpc::{Connection, Rpc};
 use super::schema::lease_packet;
 use super::{Counter, Event, Schema, Switch, Target, TargetError};
 use crate::apply::{Op, RowError, Update};
@@ -125,13 +123,12 @@ impl Switch for GrpcSwitch {
         let (sender, events) = mpsc::channel(EVENTS);
         let out = stream.sender();
         let reader = tokio::spawn(read_stream(stream, sender, self.schema.clone()));
-        let target = GrpcTarget {
+        let connection = Connection {
             client,
             out,
             reader,
-            schema: self.schema.clone(),
-            hits: Arc::default(),
         };
+        let target = GrpcTarget::over(connection, self.schema.clone());
         Ok((target, events))
     }
 
@@ -255,7 +252,8 @@ fn arbitration_event(is_primary: bool, answer: v1::MasterArbitrationUpdate) -> E
     }
 }
 
-fn to_event(schema: &Schema, update: Response, is_primary: bool) -> Option<Event> {
+/// What a message of the stream means here, if it means anything.
+pub fn to_event(schema: &Schema, update: Response, is_primary: bool) -> Option<Event> {
     let p4info = schema.p4info();
     match update {
         Response::Arbitration(answer) => Some(arbitration_event(is_primary, answer)),
@@ -301,24 +299,25 @@ fn to_event(schema: &Schema, update: Response, is_primary: bool) -> Option<Event
     }
 }
 
-/// A connection to a P4Runtime server. Dropping it gives up the election.
+/// A connection to a P4Runtime server.
 #[derive(Debug)]
-pub struct GrpcTarget {
-    client: Client,
-    out: StreamSender,
-    reader: JoinHandle<()>,
+pub struct GrpcTarget<R = Connection> {
+    rpc: R,
     schema: Schema,
     /// Packets last seen on a row and since when, for switches that do not tell when it was hit.
     hits: Arc<Mutex<HashMap<Key, (u64, Instant)>>>,
 }
 
-impl Drop for GrpcTarget {
-    fn drop(&mut self) {
-        self.reader.abort();
+impl<R: Rpc> GrpcTarget<R> {
+    /// The server that `rpc` leads to, on which this controller is primary.
+    pub fn over(rpc: R, schema: Schema) -> Self {
+        GrpcTarget {
+            rpc,
+            schema,
+            hits: Arc::default(),
+        }
     }
-}
 
-impl GrpcTarget {
     fn encode(&self, update: &Update) -> Result<v1::Update, RowError> {
         let entity = encode(self.schema.p4info(), &update.key, update.value.as_ref());
         let entity = entity.map_err(|error| RowError {
@@ -340,7 +339,7 @@ impl GrpcTarget {
         &self,
         entities: Vec<v1::Entity>,
     ) -> Result<Vec<v1::Entity>, ClientError> {
-        self.client.clone().read(entities).await
+        self.rpc.read(entities).await
     }
 
     /// Reads rows with their counters, and with the time since the last hit if asked for.
@@ -393,13 +392,9 @@ impl GrpcTarget {
     }
 }
 
-impl Target for GrpcTarget {
+impl<R: Rpc> Target for GrpcTarget<R> {
     async fn prepare(&self) -> Result<bool, TargetError> {
-        let mut client = self.client.clone();
-        let loaded = client
-            .get_forwarding_pipeline_config(ResponseType::P4infoAndCookie)
-            .await;
-        match loaded {
+        match self.rpc.loaded().await {
             Ok(loaded) => {
                 let same = loaded.cookie.map(|cookie| cookie.cookie) == Some(self.schema.cookie());
                 if same && loaded.p4info.as_ref() == Some(self.schema.p4info().message()) {
@@ -411,13 +406,14 @@ impl Target for GrpcTarget {
             Err(ClientError::Incomplete(_)) => {}
             Err(error) => return Err(lost(error)),
         }
-        let set = client.set_forwarding_pipeline_config(
-            SetAction::VerifyAndCommit,
-            self.schema.p4info().message().clone(),
-            self.schema.device_config().to_vec(),
-            self.schema.cookie(),
-        );
-        match set.await {
+        let program = v1::ForwardingPipelineConfig {
+            p4info: Some(self.schema.p4info().message().clone()),
+            p4_device_config: self.schema.device_config().to_vec(),
+            cookie: Some(v1::forwarding_pipeline_config::Cookie {
+                cookie: self.schema.cookie(),
+            }),
+        };
+        match self.rpc.load(program).await {
             Ok(()) => Ok(true),
             Err(ClientError::Rpc(status)) => Err(match status.code() {
                 Code::Unavailable | Code::Cancelled => TargetError::Lost(status.message().into()),
@@ -441,7 +437,7 @@ impl Target for GrpcTarget {
                 Err(error) => results.push(Err(error)),
             }
         }
-        let errors: Vec<Result<(), RowError>> = match self.client.clone().write(sent).await {
+        let errors: Vec<Result<(), RowError>> = match self.rpc.write(sent).await {
             Ok(()) => return Ok(results),
             Err(WriteError::Updates(errors)) => errors
                 .into_iter()
@@ -599,7 +595,7 @@ impl Target for GrpcTarget {
     async fn send_lease(&self, deadline_us: u64, request: u32) -> Result<(), TargetError> {
         let packet = lease_packet(self.schema.p4info(), deadline_us, request)
             .map_err(|error| TargetError::Read(error.to_string()))?;
-        self.out.send(Request::Packet(packet)).await.map_err(lost)
+        self.rpc.send(Request::Packet(packet)).await.map_err(lost)
     }
 
     fn sizes(&self) -> HashMap<&'static str, usize> {

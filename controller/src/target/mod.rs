@@ -2,6 +2,7 @@
 
 pub mod fake;
 mod grpc;
+mod rpc;
 mod schema;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,8 +15,8 @@ use crate::apply::{RowError, Update};
 use crate::tables::digests::Learned;
 use crate::tables::{Key, Value, smac};
 
-pub use grpc::error_chain;
-pub use grpc::{GrpcSwitch, GrpcTarget};
+pub use grpc::{GrpcSwitch, GrpcTarget, error_chain, to_event};
+pub use rpc::{Connection, Rpc};
 pub use schema::{PipelineConfig, PipelineError, Schema};
 
 /// What the switch reports by itself.
