@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub mod clients;
 pub mod data_plane;
 pub mod frame;
+pub mod histories;
 pub mod hosts;
 pub mod messages;
 pub mod netns;

@@ -1,0 +1,522 @@
+//! A client: topicswitch's own client protocol, a host around it, and what it observes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use mqttsn::types::{Alias, Qos, TopicIdType};
+use topicswitch::client::{Answer, ClientCore, ConnectOptions, RequestError, Retry, Will};
+
+use super::events::{Connecting, Op, Topic, predefined_name};
+use super::links::Millis;
+use crate::frame::{Checksum, Datagram};
+use crate::hosts::BROKER;
+
+/// How long a client sleeps.
+const SLEEP: Duration = Duration::from_secs(20_000);
+/// A keep-alive timer from this on never runs out in a history.
+pub(super) const LONG: u16 = 600;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Off,
+    Active,
+    Asleep,
+    /// PINGREQ of a sleeping client.
+    Waking,
+    /// Gone without a word.
+    Crashed,
+}
+
+/// What is left to do of the present step.
+#[derive(Clone, Debug)]
+enum Todo {
+    Connect(ConnectOptions),
+    Register(String),
+    Subscribe(Topic, Qos),
+    Unsubscribe(Topic),
+    Publish {
+        topic: Topic,
+        qos: Qos,
+        retain: bool,
+        gap: u8,
+    },
+    Disconnect,
+    Sleep,
+    Wake,
+    /// PINGREQ, so that the broker hears of the client in time.
+    Ping,
+}
+
+/// A step that the client took.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) round: usize,
+    pub(super) op: Op,
+    /// None while it waits.
+    pub(super) answered: Option<Millis>,
+    /// The filters that the client was subscribed to, wildcards or not, as far as it knows.
+    pub(super) answers: Vec<String>,
+}
+
+/// A message that the client published.
+#[derive(Clone, Debug)]
+pub(super) struct Published {
+    pub(super) id: String,
+    pub(super) topic: String,
+    pub(super) qos: Qos,
+    pub(super) round: usize,
+    pub(super) sent: Millis,
+}
+
+/// A message that the client received.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) round: usize,
+    /// As the payload says.
+    pub(super) id: String,
+    /// As the client knows the alias.
+    pub(super) topic: String,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    /// Whether the broker sent it, and not the data plane.
+    pub(super) by_broker: bool,
+}
+
+pub(super) struct Client {
+    pub(super) n: u8,
+    core: ClientCore,
+    pub(super) address: SocketAddrV4,
+    pub(super) state: State,
+    incarnation: u32,
+    published_count: u32,
+    roamed: u8,
+    keep_alive: u16,
+    last_sent: Millis,
+    connecting: Option<Connecting>,
+    /// Which wills, by incarnation and connection, have been given.
+    wills: u32,
+    aliases: BTreeMap<String, u16>,
+    todo: VecDeque<Todo>,
+    /// The next thing to do is not to be done before.
+    pause_until: Millis,
+    doing: Option<Todo>,
+    /// A DISCONNECT belonged to the client that was here before.
+    took_over: bool,
+    frames: Vec<Vec<u8>>,
+    pub(super) taken: Vec<Taken>,
+    pub(super) published: Vec<Published>,
+    pub(super) received: Vec<Delivery>,
+    /// What must never be.
+    pub(super) strange: Vec<String>,
+}
+
+impl Client {
+    pub(super) fn new(n: u8) -> Self {
+        // A request sent again would be another observation; no frame is lost here.
+        let retry = Retry {
+            wait: Duration::from_secs(1 << 20),
+            times: 0,
+        };
+        Client {
+            n,
+            core: ClientCore::new(retry),
+            address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, n + 2), 40_000),
+            state: State::Off,
+            incarnation: 0,
+            published_count: 0,
+            roamed: 0,
+            keep_alive: LONG,
+            last_sent: 0,
+            connecting: None,
+            wills: 0,
+            aliases: BTreeMap::new(),
+            todo: VecDeque::new(),
+            pause_until: 0,
+            doing: None,
+            took_over: false,
+            frames: Vec::new(),
+            taken: Vec::new(),
+            published: Vec::new(),
+            received: Vec::new(),
+            strange: Vec::new(),
+        }
+    }
+
+    /// The switch's port that it is behind.
+    pub(super) fn port(n: u8) -> u32 {
+        u32::from(n) + 2
+    }
+
+    pub(super) fn mac(n: u8) -> [u8; 6] {
+        [2, 0, 0, 0, 1, n]
+    }
+
+    /// Whether nothing is left to do or to wait for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.todo.is_empty() && self.doing.is_none()
+    }
+
+    /// Its keep-alive timer, in seconds.
+    pub(super) fn keep_alive(&self) -> u16 {
+        self.keep_alive
+    }
+
+    /// Whether it says PINGREQ by itself.
+    pub(super) fn pings(&self) -> bool {
+        self.state == State::Active && self.keep_alive < LONG
+    }
+
+    /// The id of its will.
+    pub(super) fn will_id(&self) -> String {
+        format!("w{}:{}", self.n, self.wills)
+    }
+
+    fn client_id(&self) -> String {
+        format!("client-{}-{}", self.n, self.incarnation)
+    }
+
+    fn options(&mut self, how: &Connecting) -> ConnectOptions {
+        self.wills += 1;
+        let id = self.will_id();
+        ConnectOptions {
+            client_id: self.client_id(),
+            clean_session: how.clean,
+            keep_alive: Duration::from_secs(how.keep_alive.into()),
+            will: how.will.as_ref().map(|will| Will {
+                topic: will.topic.clone(),
+                data: format!("{id} {}", will.topic).into_bytes(),
+                qos: will.qos,
+                retain: will.retain,
+            }),
+        }
+    }
+
+    /// Begins a step. One that makes no sense in the client's state is left out, so that any part
+    /// of a history is a history.
+    pub(super) fn begin(&mut self, now: Millis, round: usize, op: &Op) {
+        let Some(todo) = self.plan(op) else {
+            return;
+        };
+        self.taken.push(Taken {
+            round,
+            op: op.clone(),
+            answered: None,
+            answers: Vec::new(),
+        });
+        self.todo = todo;
+        self.pause_until = now;
+    }
+
+    fn plan(&mut self, op: &Op) -> Option<VecDeque<Todo>> {
+        let mut todo = VecDeque::new();
+        let active = self.state == State::Active;
+        match op {
+            Op::Connect(how) | Op::Lose(how) => {
+                if matches!(op, Op::Lose(_)) {
+                    self.incarnation += 1;
+                    // Otherwise nobody was there to lose.
+                    self.took_over = self.state != State::Off && self.state != State::Crashed;
+                }
+                self.connecting = Some(how.clone());
+                self.keep_alive = how.keep_alive;
+                todo.push_back(Todo::Connect(self.options(how)));
+            }
+            Op::Roam { clean, ip } => {
+                let how = Connecting {
+                    clean: *clean,
+                    ..self.connecting.clone()?
+                };
+                self.roamed += 1;
+                self.address = match ip {
+                    true => {
+                        let ip = Ipv4Addr::new(10, 0, self.roamed, self.n + 2);
+                        SocketAddrV4::new(ip, self.address.port())
+                    }
+                    false => SocketAddrV4::new(*self.address.ip(), 40_000 + u16::from(self.roamed)),
+                };
+                self.connecting = Some(how.clone());
+                todo.push_back(Todo::Connect(self.options(&how)));
+            }
+            Op::Subscribe(filter, qos) if active => {
+                todo.push_back(Todo::Subscribe(filter.clone(), *qos));
+            }
+            Op::Unsubscribe(filter) if active => todo.push_back(Todo::Unsubscribe(filter.clone())),
+            Op::Publish {
+                topic,
+                qos,
+                retain,
+                count,
+                gap,
+            } => {
+                let without_session = *qos == Qos::MinusOne
+                    && topic.alias().is_some()
+                    && matches!(self.state, State::Off | State::Active);
+                if !active && !without_session {
+                    return None;
+                }
+                if let Topic::Name(name) = topic {
+                    if *qos == Qos::MinusOne {
+                        return None;
+                    }
+                    if !self.aliases.contains_key(name) {
+                        todo.push_back(Todo::Register(name.clone()));
+                    }
+                }
+                for _ in 0..*count {
+                    todo.push_back(Todo::Publish {
+                        topic: topic.clone(),
+                        qos: *qos,
+                        retain: *retain,
+                        gap: *gap,
+                    });
+                }
+            }
+            Op::Disconnect if active => todo.push_back(Todo::Disconnect),
+            Op::Sleep if active => todo.push_back(Todo::Sleep),
+            Op::Wake if self.state == State::Asleep => todo.push_back(Todo::Wake),
+            Op::Crash if active => {
+                self.state = State::Crashed;
+                self.core.abandon();
+            }
+            _ => return None,
+        }
+        Some(todo)
+    }
+
+    /// When it wants to do something by itself.
+    pub(super) fn next(&self) -> Option<Millis> {
+        if self.doing.is_none() && !self.todo.is_empty() {
+            return Some(self.pause_until);
+        }
+        let pings = self.pings() && self.doing.is_none();
+        pings.then(|| self.last_sent + u64::from(self.keep_alive) * 750)
+    }
+
+    /// Does what is to be done.
+    pub(super) fn poll(&mut self, now: Millis, at: Instant, round: usize) {
+        while self.doing.is_none() && self.next().is_some_and(|next| next <= now) {
+            let todo = self.todo.pop_front().unwrap_or(Todo::Ping);
+            self.act(now, at, round, todo);
+        }
+        self.flush(now);
+        if self.is_idle()
+            && let Some(taken) = self.taken.last_mut()
+        {
+            taken.answered.get_or_insert(now);
+        }
+    }
+
+    fn act(&mut self, now: Millis, at: Instant, round: usize, todo: Todo) {
+        let id = self.client_id();
+        let started = match &todo {
+            Todo::Connect(options) => {
+                self.aliases.clear();
+                self.state = State::Active;
+                self.core.connect(at, options)
+            }
+            Todo::Register(name) => self.core.register(at, name),
+            Todo::Subscribe(filter, qos) => self.core.subscribe(at, filter.as_ref(), *qos),
+            Todo::Unsubscribe(filter) => self.core.unsubscribe(at, filter.as_ref()),
+            Todo::Disconnect => self.core.disconnect(at, None),
+            Todo::Sleep => self.core.disconnect(at, Some(SLEEP)),
+            Todo::Wake => {
+                self.state = State::Waking;
+                self.core.ping(at, &id)
+            }
+            Todo::Ping => self.core.ping(at, ""),
+            Todo::Publish {
+                topic,
+                qos,
+                retain,
+                gap,
+            } => {
+                self.pause_until = now + u64::from(*gap);
+                self.publish(now, at, round, topic, (*qos, *retain))
+            }
+        };
+        match started {
+            Ok(()) => {
+                let waits = self.core.next_deadline().is_some();
+                self.doing = waits.then_some(todo);
+            }
+            Err(error) => self.strange.push(format!("{todo:?}: {error}")),
+        }
+    }
+
+    fn publish(
+        &mut self,
+        now: Millis,
+        at: Instant,
+        round: usize,
+        topic: &Topic,
+        (qos, retain): (Qos, bool),
+    ) -> Result<(), RequestError> {
+        let name = topic.name();
+        let known = self.aliases.get(&name).map(|id| Alias::normal(*id));
+        let Some(alias) = topic.alias().or(known) else {
+            // Its REGISTER was refused.
+            return Ok(());
+        };
+        self.published_count += 1;
+        let id = format!("p{}:{}", self.n, self.published_count);
+        let mut data = format!("{id} {name} ").into_bytes();
+        // Of all lengths, so that both forms of the Length and odd sums occur.
+        data.resize(
+            data.len() + (self.published_count as usize * 37) % 300,
+            b'.',
+        );
+        self.published.push(Published {
+            id,
+            topic: name,
+            qos,
+            round,
+            sent: now,
+        });
+        self.core.publish(at, alias, qos, retain, &data)
+    }
+
+    fn flush(&mut self, now: Millis) {
+        while let Some(payload) = self.core.poll_transmit() {
+            if self.state == State::Crashed {
+                continue;
+            }
+            self.last_sent = now;
+            let datagram = Datagram {
+                eth_src: Client::mac(self.n),
+                eth_dst: BROKER.mac,
+                src: self.address,
+                dst: BROKER.socket(),
+                tos: 0,
+                identification: 0,
+                ttl: 64,
+                checksum: Checksum::Right,
+                payload,
+            };
+            self.frames.push(datagram.frame());
+        }
+    }
+
+    /// The frames that it sends.
+    pub(super) fn take_frames(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Takes a frame that came over its wire.
+    pub(super) fn hear(
+        &mut self,
+        now: Millis,
+        at: Instant,
+        round: usize,
+        (frame, by_broker): (&[u8], bool),
+    ) {
+        if frame.get(..6) != Some(&Client::mac(self.n)[..]) {
+            return; // Flooded.
+        }
+        let datagram = match Datagram::read(frame) {
+            Ok(datagram) => datagram,
+            Err(why) => return self.strange.push(format!("a frame that is broken: {why}")),
+        };
+        if datagram.dst != self.address {
+            return; // It lives there no more.
+        }
+        if datagram.src != BROKER.socket() || datagram.checksum != Checksum::Right {
+            return self
+                .strange
+                .push(format!("a strange datagram: {datagram:?}"));
+        }
+        if matches!(self.state, State::Off | State::Asleep | State::Crashed) {
+            return; // It does not listen.
+        }
+        self.core.handle_datagram(at, &datagram.payload);
+        while let Some(message) = self.core.poll_message() {
+            let topic = match message.alias.topic_id_type {
+                TopicIdType::Normal => self.core.topic_name(message.alias).map(str::to_owned),
+                TopicIdType::Predefined => Some(predefined_name(message.alias.topic_id)),
+                TopicIdType::Short => {
+                    let octets = message.alias.topic_id.to_be_bytes();
+                    Some(String::from_utf8_lossy(&octets).into_owned())
+                }
+            };
+            let early = matches!(&self.doing, Some(Todo::Subscribe(filter, _))
+                if topic.is_none() && message.data.split(|b| *b == b' ').nth(1) == Some(filter.name().as_bytes()));
+            if early {
+                // MQTT 3.1.1 §3.8.4: it may come before the SUBACK. But the SUBACK tells the topic
+                // id, and without that the client cannot know what this is.
+                continue;
+            }
+            let topic = topic.unwrap_or_else(|| format!("unknown {:?}", message.alias));
+            let text = String::from_utf8_lossy(&message.data);
+            let mut words = text.split(' ');
+            let id = words.next().unwrap_or_default().to_owned();
+            let told = words.next().unwrap_or_default();
+            if told != topic {
+                let by = if by_broker { "broker" } else { "data plane" };
+                let why = format!("{id} of {told} came from the {by} under the alias of {topic}");
+                self.strange.push(why);
+            }
+            self.received.push(Delivery {
+                round,
+                id,
+                topic,
+                qos: message.qos,
+                retain: message.retain,
+                dup: message.dup,
+                by_broker,
+            });
+        }
+        if let Some(answer) = self.core.poll_answer() {
+            self.answered(now, &answer);
+        } else if self.core.is_disconnected()
+            && !self.took_over
+            && self.state == State::Active
+            && !matches!(self.doing, Some(Todo::Connect(_)))
+        {
+            self.note("told DISCONNECT".to_owned());
+            self.end();
+        }
+        self.poll(now, at, round);
+    }
+
+    fn note(&mut self, answer: String) {
+        if let Some(taken) = self.taken.last_mut() {
+            taken.answers.push(answer);
+        }
+    }
+
+    fn end(&mut self) {
+        self.state = State::Off;
+        self.todo.clear();
+        self.doing = None;
+    }
+
+    fn answered(&mut self, now: Millis, answer: &Result<Answer, RequestError>) {
+        let Some(doing) = self.doing.take() else {
+            return;
+        };
+        self.pause_until = self.pause_until.max(now);
+        // Topic ids are the broker's to choose.
+        let text = match answer {
+            Ok(Answer::Registered(_)) => "Registered".to_owned(),
+            Ok(Answer::Subscribed { qos, .. }) => format!("Subscribed {qos:?}"),
+            answer => format!("{answer:?}"),
+        };
+        if !matches!(doing, Todo::Ping) || answer.is_err() {
+            self.note(text);
+        }
+        match (&doing, answer) {
+            (Todo::Register(name), Ok(Answer::Registered(id))) => {
+                self.aliases.insert(name.clone(), *id);
+            }
+            (Todo::Sleep, Ok(_)) => self.state = State::Asleep,
+            (Todo::Wake, Ok(_)) => self.state = State::Asleep,
+            (Todo::Disconnect, Ok(_)) => self.end(),
+            // The DISCONNECT of the client that is lost comes first, to the same address.
+            (Todo::Connect(_), Err(RequestError::Disconnected(_))) if self.took_over => {}
+            (Todo::Connect(_), Ok(_)) => self.took_over = false,
+            (_, Err(RequestError::Disconnected(_))) => self.end(),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The switch with our program, and its controller: both the real ones, in virtual time.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use controller::target::{Event, PipelineConfig, Schema, TargetError, to_event};
+use controller::{Controller, ControllerError};
+use offload::{BrokerEnd, ControllerEnd, FromController};
+use p4runtime::v1;
+use p4runtime::v1::stream_message_request::Update as Request;
+use p4runtime::v1::stream_message_response::Update as Response;
+use p4runtime::write_error::{WriteError, update_error, write_result};
+use sim::ports::{MemLink, Port, mem_pair};
+use sim::runtime::{Runtime, RuntimeConfig};
+use sim::server::{ControllerStream, Device, Left};
+use sim::{Limits, SwitchConfig};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use super::client::Client;
+use super::events::History;
+use super::links::{Millis, Way};
+use super::rpc::{Ask, Asks, Connection, VirtualSwitch};
+use crate::hosts::BROKER;
+
+/// Frames that wait in a port; each step empties all of them.
+const QUEUE: usize = 1024;
+const ELECTION_ID: u64 = 1;
+const DEVICE_ID: u64 = 1;
+
+/// Something for the controller that arrives later.
+pub(super) type Answer = Box<dyn FnOnce()>;
+
+/// What the switch has to say, and on which way it goes.
+pub(super) enum Said {
+    Answer(Answer),
+    /// `None`: the stream has ended.
+    Event(Connection, Option<Event>),
+    /// The acknowledgement of a digest, which the controller's stream reader sends.
+    Acknowledge(Connection, Request),
+}
+
+struct Stream {
+    stream: ControllerStream,
+    is_primary: bool,
+}
+
+type Task = Pin<Box<dyn Future<Output = Result<(), ControllerError>>>>;
+
+/// The link between broker and controller.
+pub(super) struct Link {
+    pub(super) number: u64,
+    pub(super) end: BrokerEnd,
+}
+
+/// Switch and controller.
+pub(super) struct Control {
+    runtime: Runtime,
+    wires: Vec<(u32, MemLink)>,
+    schema: Schema,
+    pipeline: PipelineConfig,
+    config: controller::Config,
+    /// When the switch wants to be asked at the latest.
+    pub(super) switch_next: Option<Millis>,
+    streams: BTreeMap<Connection, Stream>,
+    ears: BTreeMap<Connection, mpsc::Sender<Event>>,
+    last_connection: Connection,
+    pub(super) said: Vec<Said>,
+    pub(super) asks: Asks,
+    controller: Option<Task>,
+    pub(super) frozen_until: Millis,
+    /// When a killed controller starts again.
+    pub(super) starts_at: Option<Millis>,
+    /// Links to the broker that are asked for and cannot be had yet.
+    pub(super) dialling: Vec<oneshot::Sender<ControllerEnd>>,
+    pub(super) link: Option<Link>,
+    last_link: u64,
+    pub(super) switch_cut_until: Millis,
+    pub(super) broker_cut_until: Millis,
+    /// Updates that the switch still refuses.
+    pub(super) refuses: u16,
+    pub(super) strange: Vec<String>,
+}
+
+impl Control {
+    pub(super) fn new(history: &History, pipeline: PipelineConfig) -> Self {
+        let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
+        let mut wires = Vec::new();
+        let numbers =
+            std::iter::once(u32::from(BROKER.port)).chain((0..history.clients).map(Client::port));
+        for number in numbers {
+            let (port, link) = mem_pair("wire", QUEUE);
+            ports.push((number, Box::new(port)));
+            wires.push((number, link));
+        }
+        let limits = match history.room {
+            None => Limits::default(),
+            Some(room) => Limits {
+                table_entries: Some(room.entries.into()),
+                multicast_groups: Some(room.groups.into()),
+                ..Limits::default()
+            },
+        };
+        let runtime = RuntimeConfig {
+            switch: SwitchConfig {
+                limits,
+                ..SwitchConfig::default()
+            },
+            ..RuntimeConfig::default()
+        };
+        let config = controller::Config {
+            device_id: DEVICE_ID,
+            election_id: ELECTION_ID,
+            ports: wires.iter().map(|(number, _)| *number as u16).collect(),
+            ..controller::Config::default()
+        };
+        Control {
+            runtime: Runtime::new(runtime, ports).expect("distinct ports"),
+            wires,
+            schema: Schema::new(pipeline.clone()).expect("the built-in program"),
+            pipeline,
+            config,
+            switch_next: None,
+            streams: BTreeMap::new(),
+            ears: BTreeMap::new(),
+            last_connection: 0,
+            said: Vec::new(),
+            asks: Asks::default(),
+            controller: None,
+            frozen_until: 0,
+            starts_at: Some(0),
+            dialling: Vec::new(),
+            link: None,
+            last_link: 0,
+            switch_cut_until: 0,
+            broker_cut_until: 0,
+            refuses: 0,
+            strange: Vec::new(),
+        }
+    }
+
+    fn device(&self) -> &Arc<Device> {
+        self.runtime.device()
+    }
+
+    // ---- The controller -----------------------------------------------------------------------
+
+    pub(super) fn start(&mut self) {
+        let switch = VirtualSwitch::new(self.asks.clone(), self.pipeline.clone());
+        let (controller, _handle) =
+            Controller::of(self.config.clone(), switch).expect("a valid configuration");
+        let asks = self.asks.clone();
+        let run = controller.run(move || asks.link(), CancellationToken::new());
+        self.controller = Some(Box::pin(run));
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.controller = None;
+        self.dialling.clear();
+    }
+
+    /// Lets the controller do what it can do now.
+    pub(super) fn poll(&mut self, now: Millis, context: &mut Context<'_>) {
+        if now < self.frozen_until {
+            return;
+        }
+        if let Some(task) = &mut self.controller
+            && let Poll::Ready(end) = task.as_mut().poll(context)
+        {
+            self.strange.push(format!("the controller ended: {end:?}"));
+            self.controller = None;
+        }
+    }
+
+    /// What the controller says to the broker. True once when it has closed the link.
+    pub(super) fn take_messages(&mut self) -> (Vec<FromController>, bool) {
+        let mut messages = Vec::new();
+        let Some(link) = &mut self.link else {
+            return (messages, false);
+        };
+        loop {
+            match link.end.rx.try_recv() {
+                Ok(message) => messages.push(message),
+                Err(mpsc::error::TryRecvError::Empty) => return (messages, false),
+                Err(mpsc::error::TryRecvError::Disconnected) => return (messages, true),
+            }
+        }
+    }
+
+    /// Gives the controller a link to the broker. False if it does not want one any more.
+    pub(super) fn connect(&mut self, dialling: oneshot::Sender<ControllerEnd>) -> Option<u64> {
+        let (broker, controller) = offload::link();
+        dialling.send(controller).ok()?;
+        self.last_link += 1;
+        self.link = Some(Link {
+            number: self.last_link,
+            end: broker,
+        });
+        Some(self.last_link)
+    }
+
+    /// An event reaches the controller.
+    pub(super) fn hear(&mut self, connection: Connection, event: Option<Event>) {
+        match event {
+            Some(event) => {
+                if let Some(ear) = self.ears.get(&connection) {
+                    // Full only if the controller is dead, and then nobody listens.
+                    let _ = ear.try_send(event);
+                }
+            }
+            None => {
+                self.ears.remove(&connection);
+            }
+        }
+    }
+
+    // ---- The switch ---------------------------------------------------------------------------
+
+    /// A frame enters the switch; what leaves it, by port.
+    pub(super) fn frame(&mut self, now: Millis, port: u32, frame: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        if let Some((_, wire)) = self.wires.iter().find(|(number, _)| *number == port) {
+            wire.send(frame).expect("each step empties the queue");
+        }
+        self.step(now)
+    }
+
+    /// Lets the switch do what is due.
+    pub(super) fn step(&mut self, now: Millis) -> Vec<(u32, Vec<u8>)> {
+        let step = self.runtime.step(Duration::from_millis(now));
+        let next = |next: Duration| (next.as_micros().div_ceil(1000) as Millis).max(now + 1);
+        self.switch_next = step.next.map(next);
+        let mut left = Vec::new();
+        for (number, wire) in &self.wires {
+            while let Some(frame) = wire.try_recv() {
+                left.push((*number, frame));
+            }
+        }
+        self.listen();
+        left
+    }
+
+    /// Takes what the switch says on its streams.
+    fn listen(&mut self) {
+        let mut ended = Vec::new();
+        for (connection, stream) in &mut self.streams {
+            while let Some(message) = stream.stream.try_recv() {
+                let Ok(v1::StreamMessageResponse {
+                    update: Some(update),
+                }) = message
+                else {
+                    ended.push(*connection);
+                    break;
+                };
+                match &update {
+                    Response::Arbitration(answer) => {
+                        let status = answer.status.as_ref();
+                        stream.is_primary =
+                            status.is_some_and(|status| status.code == i32::from(Code::Ok));
+                    }
+                    Response::Digest(list) => {
+                        let ack = Request::DigestAck(v1::DigestListAck {
+                            digest_id: list.digest_id,
+                            list_id: list.list_id,
+                        });
+                        self.said.push(Said::Acknowledge(*connection, ack));
+                    }
+                    _ => {}
+                }
+                if let Some(event) = to_event(&self.schema, update, stream.is_primary) {
+                    self.said.push(Said::Event(*connection, Some(event)));
+                }
+            }
+        }
+        for connection in ended {
+            self.streams.remove(&connection);
+            self.said.push(Said::Event(connection, None));
+        }
+    }
+
+    /// The connection of controller and switch is lost.
+    pub(super) fn cut_switch(&mut self) {
+        self.device()
+            .end_streams(&Status::unavailable("the connection is lost"));
+        self.listen();
+    }
+
+    /// The switch starts anew.
+    pub(super) fn restart(&mut self) {
+        self.device().restart(Left::Pipeline);
+        self.listen();
+    }
+
+    /// A request reaches the switch.
+    pub(super) fn ask(&mut self, now: Millis, ask: Ask) -> Vec<(u32, Vec<u8>)> {
+        let at = Duration::from_millis(now);
+        match ask {
+            Ask::Connect(answer) => {
+                let connected = self.open(now);
+                self.say(answer, connected);
+            }
+            Ask::Write(connection, updates, answer) => {
+                let written = self
+                    .reachable(connection)
+                    .and_then(|()| self.write(at, updates));
+                self.say(answer, written);
+            }
+            Ask::Read(connection, entities, answer) => {
+                let found = self.reachable(connection).and_then(|()| {
+                    let request = v1::ReadRequest {
+                        device_id: DEVICE_ID,
+                        entities,
+                        ..Default::default()
+                    };
+                    let (found, status) = self.device().read(at, &request)?;
+                    status.map(|()| found)
+                });
+                self.say(answer, found);
+            }
+            Ask::Loaded(connection, answer) => {
+                use v1::get_forwarding_pipeline_config_request::ResponseType;
+                let loaded = self.reachable(connection).and_then(|()| {
+                    self.device()
+                        .get_pipeline(v1::GetForwardingPipelineConfigRequest {
+                            device_id: DEVICE_ID,
+                            response_type: ResponseType::P4infoAndCookie.into(),
+                        })
+                });
+                self.say(answer, loaded);
+            }
+            Ask::Load(connection, program, answer) => {
+                use v1::set_forwarding_pipeline_config_request::Action;
+                let loaded = self.reachable(connection).and_then(|()| {
+                    let request = v1::SetForwardingPipelineConfigRequest {
+                        device_id: DEVICE_ID,
+                        election_id: Some(u128::from(ELECTION_ID).into()),
+                        action: Action::VerifyAndCommit.into(),
+                        config: Some(program),
+                        ..Default::default()
+                    };
+                    self.device().set_pipeline(at, request)
+                });
+                self.say(answer, loaded);
+            }
+            Ask::Stream(connection, message) => {
+                if let Some(stream) = self.streams.get(&connection) {
+                    let message = v1::StreamMessageRequest {
+                        update: Some(message),
+                    };
+                    // A stream that the device has ended says so itself.
+                    let _ = stream.stream.send(at, message);
+                }
+            }
+            Ask::Close(connection) => {
+                self.streams.remove(&connection);
+                self.ears.remove(&connection);
+            }
+            Ask::Link(_) => {}
+        }
+        self.step(now)
+    }
+
+    fn say<T: 'static>(&mut self, to: oneshot::Sender<T>, answer: T) {
+        let answer = Box::new(move || {
+            let _ = to.send(answer); // Whoever asked may be gone.
+        });
+        self.said.push(Said::Answer(answer));
+    }
+
+    fn reachable(&self, connection: Connection) -> Result<(), Status> {
+        match self.streams.contains_key(&connection) {
+            true => Ok(()),
+            false => Err(Status::unavailable("the connection is lost")),
+        }
+    }
+
+    fn open(&mut self, now: Millis) -> super::rpc::Connected {
+        if now < self.switch_cut_until {
+            return Err(TargetError::Lost("there is no way to the switch".into()));
+        }
+        let stream = self.device().open_stream();
+        let bid = v1::MasterArbitrationUpdate {
+            device_id: DEVICE_ID,
+            election_id: Some(u128::from(ELECTION_ID).into()),
+            ..Default::default()
+        };
+        let bid = v1::StreamMessageRequest {
+            update: Some(Request::Arbitration(bid)),
+        };
+        stream
+            .send(Duration::from_millis(now), bid)
+            .map_err(|status| TargetError::NotPrimary(status.message().to_owned()))?;
+        let (sender, events) = mpsc::channel(4096);
+        self.last_connection += 1;
+        let connection = self.last_connection;
+        let stream = Stream {
+            stream,
+            is_primary: false,
+        };
+        self.streams.insert(connection, stream);
+        self.ears.insert(connection, sender);
+        Ok((connection, events))
+    }
+
+    /// Writes a batch; the first of its updates are refused if that is what the switch does now.
+    fn write(&mut self, at: Duration, mut updates: Vec<v1::Update>) -> Result<(), Status> {
+        let refused = usize::from(self.refuses).min(updates.len());
+        self.refuses -= refused as u16;
+        let rest = updates.split_off(refused);
+        let count = rest.len();
+        let request = v1::WriteRequest {
+            device_id: DEVICE_ID,
+            election_id: Some(u128::from(ELECTION_ID).into()),
+            updates: rest,
+            ..Default::default()
+        };
+        let written = self.device().write(at, &request);
+        if refused == 0 {
+            return written;
+        }
+        let mut errors = vec![update_error(Code::ResourceExhausted, "refused"); refused];
+        match written.map_err(WriteError::from) {
+            Ok(()) => errors.extend(vec![v1::Error::default(); count]),
+            Err(WriteError::Updates(others)) => errors.extend(others),
+            Err(WriteError::Rpc(status)) => return Err(*status),
+        }
+        write_result(&errors)
+    }
+}
+
+/// On which way a request goes.
+pub(super) fn way_of(ask: &Ask) -> Way {
+    match ask {
+        Ask::Stream(..) | Ask::Close(_) => Way::StreamIn,
+        Ask::Link(_) => Way::ContractUp,
+        _ => Way::Requests,
+    }
+}

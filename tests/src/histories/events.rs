@@ -1,0 +1,228 @@
+//! What happens in a history.
+
+use std::fmt;
+
+use mqttsn::types::{Alias, Qos, TopicRef};
+
+/// Everything that happens, and how it is scheduled. The same history gives the same run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Seed of every choice of the scheduler: latencies, and what of several things comes first.
+    pub seed: u64,
+    /// How many clients there are.
+    pub clients: u8,
+    /// How long things take at most.
+    pub pace: Pace,
+    /// How much the switch holds; `None` for as much as the program says.
+    pub room: Option<Room>,
+    /// One after the other.
+    pub rounds: Vec<Round>,
+}
+
+/// The greatest latencies, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Of a frame on the wire of a client or of the broker.
+    pub links: u16,
+    /// Of a message between broker and controller.
+    pub contract: u16,
+    /// Of a request to the switch, of its answer, and of what the switch says by itself.
+    pub switch: u16,
+}
+
+/// Bounds of the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Entries of one table.
+    pub entries: u16,
+    /// Multicast groups.
+    pub groups: u16,
+}
+
+/// What happens at the same time. The next round begins when all of it is answered and no frame is
+/// under way; the controller may still be at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// The steps, in the order of their times.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Milliseconds after the round began.
+    pub at: u16,
+    /// What.
+    pub what: What,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A client does something.
+    Client(u8, Op),
+    /// Something goes wrong between broker, controller and switch. The broker alone knows nothing
+    /// of it.
+    Fault(Fault),
+    /// The round takes at least so long.
+    Wait,
+}
+
+/// A will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WillOf {
+    /// Topic name.
+    pub topic: String,
+    /// QoS 0 to 2.
+    pub qos: Qos,
+    /// Retain flag.
+    pub retain: bool,
+}
+
+/// How a client connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connecting {
+    /// CleanSession.
+    pub clean: bool,
+    /// Keep alive timer, in seconds. A client whose timer is short says PINGREQ in time.
+    pub keep_alive: u16,
+    /// The will.
+    pub will: Option<WillOf>,
+}
+
+/// What a client does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// CONNECT.
+    Connect(Connecting),
+    /// CONNECT from the same address with another ClientId: the former client is lost.
+    Lose(Connecting),
+    /// CONNECT with the same ClientId from another address. `clean` is CleanSession.
+    Roam {
+        /// CleanSession.
+        clean: bool,
+        /// Another IP address; else another UDP port.
+        ip: bool,
+    },
+    /// SUBSCRIBE.
+    Subscribe(Topic, Qos),
+    /// UNSUBSCRIBE.
+    Unsubscribe(Topic),
+    /// REGISTER where needed, then PUBLISH several times.
+    Publish {
+        /// The topic.
+        topic: Topic,
+        /// QoS.
+        qos: Qos,
+        /// Retain flag.
+        retain: bool,
+        /// How many messages.
+        count: u8,
+        /// Milliseconds between two of them.
+        gap: u8,
+    },
+    /// DISCONNECT.
+    Disconnect,
+    /// DISCONNECT with a duration. From its answer on the client hears nothing.
+    Sleep,
+    /// PINGREQ of a sleeping client, that hears until PINGRESP.
+    Wake,
+    /// The client is gone without a word. The round lasts until the broker must have noticed.
+    Crash,
+}
+
+/// What goes wrong. Times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The controller is killed, and started again after this time.
+    Kill(u16),
+    /// The controller does nothing for this time.
+    Freeze(u16),
+    /// The connection of broker and controller ends, and no other can be had for this time.
+    CutBroker(u16),
+    /// Nothing gets through between broker and controller for this time.
+    StallBroker(u16),
+    /// The connection of controller and switch ends, and no other can be had for this time.
+    CutSwitch(u16),
+    /// Nothing gets through between controller and switch for this time.
+    StallSwitch(u16),
+    /// The switch refuses so many updates.
+    Refuse(u16),
+    /// The switch starts anew: with its program, without entries. A round of its own, for frames
+    /// are lost until the controller has been there.
+    Restart,
+}
+
+/// A topic or a filter, as a client names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// By name.
+    Name(String),
+    /// By predefined topic id.
+    Predefined(u16),
+    /// By short name.
+    Short([u8; 2]),
+}
+
+/// The predefined topics; the second one is also published to by name.
+pub const PREDEFINED: [(u16, &str); 2] = [(1, "pre/one"), (2, "a/b")];
+
+impl Topic {
+    /// As a request carries it.
+    pub fn as_ref(&self) -> TopicRef<'_> {
+        match self {
+            Topic::Name(name) => TopicRef::Name(name),
+            Topic::Predefined(id) => TopicRef::Predefined(*id),
+            Topic::Short(name) => TopicRef::Short(*name),
+        }
+    }
+
+    /// The alias that needs no registration.
+    pub fn alias(&self) -> Option<Alias> {
+        match self {
+            Topic::Name(_) => None,
+            Topic::Predefined(id) => Some(Alias::predefined(*id)),
+            Topic::Short(name) => Some(Alias::short(*name)),
+        }
+    }
+
+    /// The name of the topic, or the filter.
+    pub fn name(&self) -> String {
+        match self {
+            Topic::Name(name) => name.clone(),
+            Topic::Predefined(id) => predefined_name(*id),
+            Topic::Short(name) => String::from_utf8_lossy(name).into_owned(),
+        }
+    }
+}
+
+/// The name behind a predefined id.
+pub fn predefined_name(id: u16) -> String {
+    let known = PREDEFINED.iter().find(|(known, _)| *known == id);
+    known.map_or_else(
+        || format!("predefined:{id}"),
+        |(_, name)| (*name).to_owned(),
+    )
+}
+
+impl History {
+    /// How many steps there are.
+    pub fn len(&self) -> usize {
+        self.rounds.iter().map(|round| round.steps.len()).sum()
+    }
+
+    /// Whether nothing happens.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Topic::Name(name) => f.write_str(name),
+            Topic::Predefined(id) => write!(f, "predefined:{id}"),
+            Topic::Short(name) => write!(f, "short:{}", String::from_utf8_lossy(name)),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Which histories there are.
+
+use mqttsn::types::Qos;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::client::LONG;
+use super::events::{
+    Connecting, Fault, History, Op, PREDEFINED, Pace, Room, Round, Step, Topic, What, WillOf,
+};
+
+/// Names that are published to.
+const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b/c", "a/b/c"];
+/// Filters that are subscribed to, with wildcards and without.
+const FILTERS: [&str; 9] = ["a", "a/b", "a/c", "b/c", "a/+", "+/c", "#", "a/#", "+/+"];
+/// Short names.
+const SHORT: [[u8; 2]; 2] = [*b"xy", *b"zz"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Off,
+    Active,
+    Asleep,
+    Crashed,
+}
+
+#[derive(Clone)]
+struct Known {
+    state: State,
+    keep_alive: u16,
+    will: Option<WillOf>,
+}
+
+struct Generator {
+    random: StdRng,
+    clients: Vec<Known>,
+    faults: bool,
+}
+
+/// The history of this seed.
+pub fn history(seed: u64) -> History {
+    let mut random = StdRng::seed_from_u64(seed);
+    let clients = random.random_range(2..=5);
+    let pace = Pace {
+        links: *[0, 0, 1, 3].choose(&mut random).expect("some"),
+        contract: *[0, 1, 5, 30].choose(&mut random).expect("some"),
+        switch: *[0, 1, 5, 30, 80].choose(&mut random).expect("some"),
+    };
+    let room = random.random_ratio(1, 5).then(|| Room {
+        entries: random.random_range(4..16),
+        groups: random.random_range(2..8),
+    });
+    let off = Known {
+        state: State::Off,
+        keep_alive: LONG,
+        will: None,
+    };
+    let mut generator = Generator {
+        faults: random.random_ratio(1, 2),
+        random,
+        clients: vec![off; clients],
+    };
+    let mut rounds = Vec::new();
+    // Everybody begins by connecting, each in its own time.
+    let mut first = Round::default();
+    for n in 0..clients {
+        let at = generator.random.random_range(0..20);
+        let op = generator.connect(n, true);
+        first.steps.push(client(at, n, op));
+    }
+    first.steps.sort_by_key(|step| step.at);
+    rounds.push(first);
+    let count = generator.random.random_range(4..16);
+    while rounds.len() < count {
+        rounds.push(generator.round());
+    }
+    History {
+        seed,
+        clients: clients as u8,
+        pace,
+        room,
+        rounds,
+    }
+}
+
+fn client(at: u16, n: usize, op: Op) -> Step {
+    Step {
+        at,
+        what: What::Client(n as u8, op),
+    }
+}
+
+impl Generator {
+    fn of<T: Clone>(&mut self, some: &[T]) -> T {
+        some.choose(&mut self.random).expect("some").clone()
+    }
+
+    fn qos(&mut self) -> Qos {
+        self.of(&[Qos::Zero, Qos::Zero, Qos::One, Qos::One, Qos::Two])
+    }
+
+    fn alias_topic(&mut self) -> Topic {
+        match self.random.random() {
+            true => Topic::Predefined(self.of(&PREDEFINED).0),
+            false => Topic::Short(self.of(&SHORT)),
+        }
+    }
+
+    fn topic(&mut self, names: &[&str]) -> Topic {
+        match self.random.random_ratio(1, 5) {
+            true => self.alias_topic(),
+            false => Topic::Name(self.of(names).to_owned()),
+        }
+    }
+
+    fn connecting(&mut self, clean: bool) -> Connecting {
+        let will = self.random.random_ratio(1, 3).then(|| WillOf {
+            topic: self.of(&NAMES).to_owned(),
+            qos: self.qos(),
+            retain: self.random.random_ratio(1, 4),
+        });
+        let keep_alive = match self.random.random_ratio(1, 3) {
+            true => self.random.random_range(2..6),
+            false => LONG,
+        };
+        Connecting {
+            clean,
+            keep_alive,
+            will,
+        }
+    }
+
+    fn connect(&mut self, n: usize, or_dirty: bool) -> Op {
+        let clean = !or_dirty || self.random.random_ratio(2, 3);
+        let how = self.connecting(clean);
+        self.clients[n] = Known {
+            state: State::Active,
+            keep_alive: how.keep_alive,
+            will: how.will.clone(),
+        };
+        Op::Connect(how)
+    }
+
+    fn publish(&mut self, retain: bool, n: usize) -> Op {
+        let without = self.clients[n].state == State::Off || self.random.random_ratio(1, 12);
+        let (topic, qos) = match without {
+            true => (self.alias_topic(), Qos::MinusOne),
+            false => (self.topic(&NAMES), self.qos()),
+        };
+        Op::Publish {
+            topic,
+            qos,
+            retain: retain && !without && self.random.random_ratio(1, 4),
+            count: self.random.random_range(1..8),
+            gap: self.of(&[0, 0, 1, 3, 10]),
+        }
+    }
+
+    /// What changes something for the client itself. The second is whether a will may come of it.
+    fn change(&mut self, n: usize) -> (Op, bool) {
+        let known = self.clients[n].clone();
+        let will = known.will.is_some();
+        match known.state {
+            State::Off | State::Crashed => (self.connect(n, true), false),
+            State::Asleep if self.random.random_ratio(2, 3) => (Op::Wake, false),
+            State::Asleep => (self.connect(n, true), false),
+            State::Active => match self.random.random_range(0..100) {
+                0..45 => {
+                    let (filter, qos) = (self.topic(&FILTERS), self.qos());
+                    (Op::Subscribe(filter, qos), false)
+                }
+                45..60 => (Op::Unsubscribe(self.topic(&FILTERS)), false),
+                60..74 => {
+                    self.clients[n].state = State::Asleep;
+                    (Op::Sleep, false)
+                }
+                74..80 => {
+                    self.clients[n].state = State::Off;
+                    (Op::Disconnect, false)
+                }
+                80..85 => (self.connect(n, true), will),
+                85..90 => {
+                    let Op::Connect(how) = self.connect(n, true) else {
+                        unreachable!("connect gives CONNECT")
+                    };
+                    (Op::Lose(how), will)
+                }
+                90..95 => {
+                    let (clean, ip) = (self.random.random_ratio(1, 3), self.random.random());
+                    (Op::Roam { clean, ip }, will)
+                }
+                _ if known.keep_alive < LONG => {
+                    self.clients[n].state = State::Crashed;
+                    (Op::Crash, will)
+                }
+                _ => {
+                    let (filter, qos) = (self.topic(&FILTERS), self.qos());
+                    (Op::Subscribe(filter, qos), false)
+                }
+            },
+        }
+    }
+
+    fn fault(&mut self) -> Fault {
+        let ms = self.of(&[0, 20, 150, 350, 800]);
+        match self.random.random_range(0..7) {
+            0 => Fault::Kill(ms),
+            1 => Fault::Freeze(ms),
+            2 => Fault::CutBroker(ms),
+            3 => Fault::StallBroker(ms),
+            4 => Fault::CutSwitch(ms),
+            5 => Fault::StallSwitch(ms),
+            _ => Fault::Refuse(self.random.random_range(1..12)),
+        }
+    }
+
+    fn round(&mut self) -> Round {
+        let mut steps = Vec::new();
+        if self.faults && self.random.random_ratio(1, 15) {
+            let what = What::Fault(Fault::Restart);
+            return Round {
+                steps: vec![Step { at: 0, what }],
+            };
+        }
+        let mut free: Vec<usize> = (0..self.clients.len()).collect();
+        let mut subscribes = false;
+        let mut will_comes = false;
+        let changes = self.of(&[0, 1, 1, 1, 2]);
+        for _ in 0..changes {
+            let n = self.of(&free);
+            let before = self.clients[n].clone();
+            let (op, will) = self.change(n);
+            // Whoever subscribes while a will or a retained message comes may get one, both, or
+            // none: nothing to compare.
+            let joins = !matches!(
+                op,
+                Op::Disconnect | Op::Sleep | Op::Wake | Op::Unsubscribe(_)
+            );
+            if (will || will_comes) && changes > 1 {
+                self.clients[n] = before;
+                continue;
+            }
+            subscribes |= joins;
+            will_comes |= will;
+            free.retain(|it| *it != n);
+            let at = self.random.random_range(0..12);
+            steps.push(client(at, n, op));
+        }
+        let publishers = self.random.random_range(0..=3);
+        let retain = !subscribes && !will_comes;
+        for _ in 0..publishers {
+            let able: Vec<usize> = free
+                .iter()
+                .copied()
+                .filter(|n| matches!(self.clients[*n].state, State::Active | State::Off))
+                .collect();
+            if able.is_empty() {
+                break;
+            }
+            let n = self.of(&able);
+            let op = self.publish(retain, n);
+            free.retain(|it| *it != n);
+            let at = self.random.random_range(0..12);
+            steps.push(client(at, n, op));
+        }
+        // Of two that retain on one topic, either may be the last.
+        let mut retained = 0;
+        for step in &mut steps {
+            if let What::Client(_, Op::Publish { retain, .. }) = &mut step.what {
+                retained += u8::from(*retain);
+                *retain &= retained <= 1;
+            }
+        }
+        if self.faults && self.random.random_ratio(1, 3) {
+            let at = self.random.random_range(0..15);
+            let what = What::Fault(self.fault());
+            steps.push(Step { at, what });
+        }
+        if self.random.random_ratio(1, 10) {
+            let at = self.random.random_range(100..6000);
+            let what = What::Wait;
+            steps.push(Step { at, what });
+        }
+        steps.sort_by_key(|step| step.at);
+        Round { steps }
+    }
+}
+
+/// What every history ends with: whatever waits for somebody is asked for.
+pub(super) fn ending(clients: u8) -> Vec<Round> {
+    let all = |op: &Op| Round {
+        steps: (0..clients)
+            .map(|n| client(0, n.into(), op.clone()))
+            .collect(),
+    };
+    let dirty = Connecting {
+        clean: false,
+        keep_alive: LONG,
+        will: None,
+    };
+    vec![all(&Op::Wake), all(&Op::Connect(dirty))]
+}

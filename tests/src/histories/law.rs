@@ -1,0 +1,247 @@
+//! The one law: what each client observes of the whole system, it could have observed of the broker
+//! alone.
+//!
+//! What a client does while messages flow leaves open which of them it still gets, or gets already:
+//! a message sent before the request was answered, in either run, is *free*. It may come or not, but
+//! not twice, and what comes is in its order. All others must come exactly as they come from the
+//! broker alone. To fall asleep and to wake up leave nothing open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mqttsn::types::Qos;
+
+use super::client::{Client, Delivery, Published, Taken};
+use super::events::{Op, Topic};
+use super::world::Run;
+
+/// Compares the runs; the violations, in words.
+pub(super) fn compare(alone: &Run, whole: &Run) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (name, run) in [("broker alone", alone), ("whole system", whole)] {
+        broken.extend(run.strange.iter().map(|why| format!("{name}: {why}")));
+    }
+    if !broken.is_empty() {
+        return broken;
+    }
+    let sent = Sent {
+        alone: messages(alone),
+        whole: messages(whole),
+    };
+    for (alone, whole) in alone.clients.iter().zip(&whole.clients) {
+        answers(alone, whole, &mut broken);
+        deliveries(alone, whole, &sent, &mut broken);
+    }
+    for (name, run) in [("broker alone", alone), ("whole system", whole)] {
+        for client in &run.clients {
+            order(name, client, &sent, &mut broken);
+        }
+    }
+    broken
+}
+
+/// All messages of both runs, by their ids.
+struct Sent<'a> {
+    alone: BTreeMap<&'a str, &'a Published>,
+    whole: BTreeMap<&'a str, &'a Published>,
+}
+
+fn messages(run: &Run) -> BTreeMap<&str, &Published> {
+    let published = run.clients.iter().flat_map(|client| &client.published);
+    published
+        .map(|message| (message.id.as_str(), message))
+        .collect()
+}
+
+fn answers(alone: &Client, whole: &Client, broken: &mut Vec<String>) {
+    let n = alone.n;
+    for (alone, whole) in alone.taken.iter().zip(&whole.taken) {
+        if alone.answers != whole.answers {
+            let (round, op) = (alone.round, &alone.op);
+            broken.push(format!(
+                "client {n}, round {round}, {op}: the broker alone answers {:?}, the whole system \
+                 {:?}",
+                alone.answers, whole.answers
+            ));
+            return;
+        }
+    }
+    if alone.taken.len() != whole.taken.len() {
+        broken.push(format!(
+            "client {n}: {} steps on the broker alone, {} on the whole system",
+            alone.taken.len(),
+            whole.taken.len()
+        ));
+    }
+}
+
+/// Whether a message may be missed, or come.
+fn is_free(id: &str, to: &Client, other: &Client, sent: &Sent<'_>) -> bool {
+    let Some(in_alone) = sent.alone.get(id) else {
+        return is_free_will(id, to);
+    };
+    let Some(in_whole) = sent.whole.get(id) else {
+        return false;
+    };
+    let before = |taken: &Taken, message: &Published| {
+        taken
+            .answered
+            .is_none_or(|answered| message.sent <= answered)
+    };
+    let pairs = to.taken.iter().zip(&other.taken);
+    pairs
+        .filter(|(taken, _)| taken.round == in_alone.round)
+        .any(|(alone, whole)| {
+            let concerned = concerns(&alone.op, &in_alone.topic)
+                // It may wait in the broker for a client that then forgets what waits.
+                || (matches!(alone.op, Op::Sleep | Op::Wake) && forgets(to, alone.round));
+            concerned && (before(alone, in_alone) || before(whole, in_whole))
+        })
+}
+
+/// Whether the client begins anew after this round.
+fn forgets(client: &Client, round: usize) -> bool {
+    let mut later = client.taken.iter().filter(|taken| taken.round > round);
+    later.any(|taken| match &taken.op {
+        Op::Connect(how) => how.clean,
+        Op::Lose(_) => true,
+        Op::Roam { clean, .. } => *clean,
+        _ => false,
+    })
+}
+
+/// When a will is published, the harness does not know: somewhere in its client's round.
+fn is_free_will(_id: &str, to: &Client) -> bool {
+    // The generator lets no other client change what it gets in such a round, but by the op itself.
+    to.taken.iter().any(|taken| matches!(taken.op, Op::Crash))
+}
+
+fn concerns(op: &Op, topic: &str) -> bool {
+    match op {
+        Op::Subscribe(filter, _) | Op::Unsubscribe(filter) => matches(filter, topic),
+        Op::Publish { .. } | Op::Sleep | Op::Wake => false,
+        Op::Connect(_) | Op::Lose(_) | Op::Roam { .. } | Op::Disconnect | Op::Crash => true,
+    }
+}
+
+fn matches(filter: &Topic, topic: &str) -> bool {
+    let name = filter.name();
+    let mut levels = topic.split('/');
+    for part in name.split('/') {
+        match (part, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (part, Some(level)) if part == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+fn deliveries(alone: &Client, whole: &Client, sent: &Sent<'_>, broken: &mut Vec<String>) {
+    type Came<'a> = BTreeMap<(&'a str, bool), Vec<&'a Delivery>>;
+    fn by_id(client: &Client) -> Came<'_> {
+        let mut came = Came::new();
+        for delivery in &client.received {
+            let key = (delivery.id.as_str(), delivery.retain);
+            came.entry(key).or_default().push(delivery);
+        }
+        came
+    }
+    let n = alone.n;
+    let (in_alone, in_whole) = (by_id(alone), by_id(whole));
+    let ids: BTreeSet<_> = in_alone.keys().chain(in_whole.keys()).copied().collect();
+    let none = Vec::new();
+    for key in ids {
+        let (id, retain) = key;
+        let a = in_alone.get(&key).unwrap_or(&none);
+        let w = in_whole.get(&key).unwrap_or(&none);
+        let free = !retain && is_free(id, alone, whole, sent);
+        let fine = if free {
+            // Twice only as a repetition.
+            w.iter()
+                .skip(1)
+                .all(|again| again.dup && again.qos == Qos::One)
+        } else {
+            // A copy at QoS 1 may come again, with DUP, when its acknowledgement crossed a request.
+            let qos = |came: &[&Delivery]| {
+                let again = |d: &Delivery| d.dup && d.qos == Qos::One;
+                let mut first = came.to_vec();
+                while first.len() > 1
+                    && let Some(at) = first.iter().rposition(|d| again(d))
+                {
+                    first.remove(at);
+                }
+                let mut qos: Vec<i8> = first.iter().map(|d| level(d.qos)).collect();
+                qos.sort_unstable();
+                qos
+            };
+            qos(a) == qos(w)
+        };
+        if !fine {
+            let topic = a.first().or(w.first()).map_or("?", |d| &d.topic);
+            let round = sent.alone.get(id).map(|message| message.round);
+            let came = |came: &[&Delivery]| {
+                let each = came.iter().map(|d| {
+                    let by = if d.by_broker { "broker" } else { "data plane" };
+                    format!("QoS {} in round {} from the {by}", level(d.qos), d.round)
+                });
+                each.collect::<Vec<_>>().join(", ")
+            };
+            broken.push(format!(
+                "client {n}: {id} of {topic} (retain {retain}, published in round {round:?}): from \
+                 the broker alone [{}], from the whole system [{}]{}",
+                came(a),
+                came(w),
+                if free { ", though free" } else { "" },
+            ));
+        }
+    }
+}
+
+fn level(qos: Qos) -> i8 {
+    match qos {
+        Qos::MinusOne => -1,
+        Qos::Zero => 0,
+        Qos::One => 1,
+        Qos::Two => 2,
+    }
+}
+
+/// Messages of one publisher, topic and QoS come in their order. But while a topic or subscriber
+/// moves to the data plane, what is under way through the broker may be overtaken by what does not
+/// take that way any more (`docs/data-plane.md`, "Order, and the hand-over").
+fn order(name: &str, client: &Client, sent: &Sent<'_>, broken: &mut Vec<String>) {
+    let mut streams: BTreeMap<(&str, &str, i8), Vec<(&Delivery, &Published, u32)>> =
+        BTreeMap::new();
+    for delivery in client.received.iter().filter(|d| !d.retain && !d.dup) {
+        let Some(message) = sent.whole.get(delivery.id.as_str()) else {
+            continue;
+        };
+        let Some((publisher, number)) = delivery.id.split_once(':') else {
+            continue;
+        };
+        let number = number.parse().unwrap_or(0);
+        let key = (publisher, delivery.topic.as_str(), level(message.qos));
+        streams
+            .entry(key)
+            .or_default()
+            .push((delivery, message, number));
+    }
+    for ((publisher, topic, qos), came) in streams {
+        for (at, (late, late_message, number)) in came.iter().enumerate() {
+            let overtaker = came[..at].iter().find(|(early, early_message, earlier)| {
+                let handed_over =
+                    late.by_broker && !early.by_broker && early_message.round == late_message.round;
+                earlier > number && !handed_over
+            });
+            if let Some((_, _, earlier)) = overtaker {
+                broken.push(format!(
+                    "client {}, {name}: {publisher}:{number} of {topic} at QoS {qos} came after \
+                     {publisher}:{earlier}",
+                    client.n
+                ));
+                break;
+            }
+        }
+    }
+}
