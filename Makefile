@@ -8,6 +8,8 @@ REQUIRE = netns,mininet,tshark,pypi-p4runtime,pypi-mqtt-sn-12,pypi-mqttsn,pypi-p
 # dice's; `make soak` throws the dice.
 PROPTEST_RNG_SEED ?= 1
 ROUNDS ?= 20
+# Seconds of whole-system histories in each round of the soak.
+SOAK ?= 60
 PROPERTIES = mqttsn p4runtime dtls broker controller sim
 PACKAGES = iproute2 ethtool mininet openssl tshark python3-venv python3-pip ca-certificates
 
@@ -26,12 +28,14 @@ test: deps lint ## install what the tests need (as root) and run them all
 	$(CARGO) build --locked --workspace
 	TOPICSWITCH_REQUIRE="$(REQUIRE)" PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) $(CARGO) test --locked --workspace
 
-soak: ## the property tests again and again with other cases (ROUNDS=20), up to the first failure; larger worlds of the model
+soak: ## property tests and whole-system histories with other cases (ROUNDS=20, SOAK=60 s), up to the first failure; larger worlds of the model
 	@for round in $$(seq $(ROUNDS)); do \
 	    seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
 	    echo "round $$round of $(ROUNDS): PROPTEST_RNG_SEED=$$seed"; \
 	    PROPTEST_RNG_SEED=$$seed $(CARGO) test --quiet --locked $(patsubst %,--package %,$(PROPERTIES)) \
 	        || { echo "failed: repeat with PROPTEST_RNG_SEED=$$seed" >&2; exit 1; }; \
+	    TOPICSWITCH_SOAK=$(SOAK) $(CARGO) test --quiet --release --locked --package system-tests --test histories \
+	        -- --ignored other_seeds || exit 1; \
 	done
 	$(CARGO) test --quiet --locked --package model -- --ignored --test-threads 1
 

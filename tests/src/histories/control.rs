@@ -47,6 +47,7 @@ pub(super) enum Said {
 
 struct Stream {
     stream: ControllerStream,
+    election_id: u128,
     is_primary: bool,
 }
 
@@ -56,6 +57,8 @@ type Task = Pin<Box<dyn Future<Output = Result<(), ControllerError>>>>;
 pub(super) struct Link {
     pub(super) number: u64,
     pub(super) end: BrokerEnd,
+    /// Whether the broker listens to it: it has said Hello.
+    pub(super) leads: bool,
 }
 
 /// Switch and controller.
@@ -151,7 +154,9 @@ impl Control {
     // ---- The controller -----------------------------------------------------------------------
 
     pub(super) fn start(&mut self) {
-        let switch = VirtualSwitch::new(self.asks.clone(), self.pipeline.clone());
+        let switch =
+            VirtualSwitch::new(self.asks.clone(), self.pipeline.clone(), ELECTION_ID.into());
+        self.frozen_until = 0;
         let (controller, _handle) =
             Controller::of(self.config.clone(), switch).expect("a valid configuration");
         let asks = self.asks.clone();
@@ -192,16 +197,18 @@ impl Control {
         }
     }
 
-    /// Gives the controller a link to the broker. False if it does not want one any more.
-    pub(super) fn connect(&mut self, dialling: oneshot::Sender<ControllerEnd>) -> Option<u64> {
+    /// Gives the controller a link to the broker, if it still wants one.
+    pub(super) fn connect(&mut self, dialling: oneshot::Sender<ControllerEnd>) {
         let (broker, controller) = offload::link();
-        dialling.send(controller).ok()?;
+        if dialling.send(controller).is_err() {
+            return;
+        }
         self.last_link += 1;
         self.link = Some(Link {
             number: self.last_link,
             end: broker,
+            leads: false,
         });
-        Some(self.last_link)
     }
 
     /// An event reaches the controller.
@@ -299,18 +306,19 @@ impl Control {
     pub(super) fn ask(&mut self, now: Millis, ask: Ask) -> Vec<(u32, Vec<u8>)> {
         let at = Duration::from_millis(now);
         match ask {
-            Ask::Connect(answer) => {
-                let connected = self.open(now);
+            Ask::Connect(election_id, answer) => {
+                let connected = self.open(now, election_id);
                 self.say(answer, connected);
             }
             Ask::Write(connection, updates, answer) => {
-                let written = self
-                    .reachable(connection)
-                    .and_then(|()| self.write(at, updates));
+                let written = match self.reachable(connection) {
+                    Ok(election_id) => self.write(at, election_id, updates),
+                    Err(status) => Err(status),
+                };
                 self.say(answer, written);
             }
             Ask::Read(connection, entities, answer) => {
-                let found = self.reachable(connection).and_then(|()| {
+                let found = self.reachable(connection).and_then(|_| {
                     let request = v1::ReadRequest {
                         device_id: DEVICE_ID,
                         entities,
@@ -323,7 +331,7 @@ impl Control {
             }
             Ask::Loaded(connection, answer) => {
                 use v1::get_forwarding_pipeline_config_request::ResponseType;
-                let loaded = self.reachable(connection).and_then(|()| {
+                let loaded = self.reachable(connection).and_then(|_| {
                     self.device()
                         .get_pipeline(v1::GetForwardingPipelineConfigRequest {
                             device_id: DEVICE_ID,
@@ -334,10 +342,10 @@ impl Control {
             }
             Ask::Load(connection, program, answer) => {
                 use v1::set_forwarding_pipeline_config_request::Action;
-                let loaded = self.reachable(connection).and_then(|()| {
+                let loaded = self.reachable(connection).and_then(|election_id| {
                     let request = v1::SetForwardingPipelineConfigRequest {
                         device_id: DEVICE_ID,
-                        election_id: Some(u128::from(ELECTION_ID).into()),
+                        election_id: Some(election_id.into()),
                         action: Action::VerifyAndCommit.into(),
                         config: Some(program),
                         ..Default::default()
@@ -371,21 +379,21 @@ impl Control {
         self.said.push(Said::Answer(answer));
     }
 
-    fn reachable(&self, connection: Connection) -> Result<(), Status> {
-        match self.streams.contains_key(&connection) {
-            true => Ok(()),
-            false => Err(Status::unavailable("the connection is lost")),
-        }
+    /// The election id that requests of this connection carry.
+    fn reachable(&self, connection: Connection) -> Result<u128, Status> {
+        let stream = self.streams.get(&connection);
+        let election_id = stream.map(|stream| stream.election_id);
+        election_id.ok_or_else(|| Status::unavailable("the connection is lost"))
     }
 
-    fn open(&mut self, now: Millis) -> super::rpc::Connected {
+    fn open(&mut self, now: Millis, election_id: u128) -> super::rpc::Connected {
         if now < self.switch_cut_until {
             return Err(TargetError::Lost("there is no way to the switch".into()));
         }
         let stream = self.device().open_stream();
         let bid = v1::MasterArbitrationUpdate {
             device_id: DEVICE_ID,
-            election_id: Some(u128::from(ELECTION_ID).into()),
+            election_id: Some(election_id.into()),
             ..Default::default()
         };
         let bid = v1::StreamMessageRequest {
@@ -399,6 +407,7 @@ impl Control {
         let connection = self.last_connection;
         let stream = Stream {
             stream,
+            election_id,
             is_primary: false,
         };
         self.streams.insert(connection, stream);
@@ -407,14 +416,19 @@ impl Control {
     }
 
     /// Writes a batch; the first of its updates are refused if that is what the switch does now.
-    fn write(&mut self, at: Duration, mut updates: Vec<v1::Update>) -> Result<(), Status> {
+    fn write(
+        &mut self,
+        at: Duration,
+        election_id: u128,
+        mut updates: Vec<v1::Update>,
+    ) -> Result<(), Status> {
         let refused = usize::from(self.refuses).min(updates.len());
         self.refuses -= refused as u16;
         let rest = updates.split_off(refused);
         let count = rest.len();
         let request = v1::WriteRequest {
             device_id: DEVICE_ID,
-            election_id: Some(u128::from(ELECTION_ID).into()),
+            election_id: Some(election_id.into()),
             updates: rest,
             ..Default::default()
         };

@@ -22,7 +22,8 @@ pub(super) type Connected = Result<(Connection, mpsc::Receiver<Event>), TargetEr
 
 /// A request and who waits for its answer.
 pub(super) enum Ask {
-    Connect(oneshot::Sender<Connected>),
+    /// With the election id that it bids with.
+    Connect(u128, oneshot::Sender<Connected>),
     Write(
         Connection,
         Vec<v1::Update>,
@@ -74,14 +75,19 @@ impl Asks {
 
 /// The switch, as the controller gets at it.
 pub(super) struct VirtualSwitch {
-    pub(super) asks: Asks,
-    pub(super) schema: Schema,
+    asks: Asks,
+    schema: Schema,
+    election_id: u128,
+    /// In its place, once the controller takes over.
+    raised: Option<u128>,
 }
 
 impl VirtualSwitch {
-    pub(super) fn new(asks: Asks, pipeline: PipelineConfig) -> Self {
+    pub(super) fn new(asks: Asks, pipeline: PipelineConfig, election_id: u128) -> Self {
         VirtualSwitch {
             asks,
+            election_id,
+            raised: None,
             schema: Schema::new(pipeline).expect("the built-in program is the controller's"),
         }
     }
@@ -92,16 +98,27 @@ impl Switch for VirtualSwitch {
 
     async fn connect(&mut self) -> Result<(Self::Target, mpsc::Receiver<Event>), TargetError> {
         let (sender, receiver) = oneshot::channel();
-        self.asks.push(Ask::Connect(sender));
+        self.asks.push(Ask::Connect(self.election_id(), sender));
         let connected = receiver
             .await
             .unwrap_or_else(|_| Err(TargetError::Lost("the switch is not there".into())));
+        if let Err(TargetError::NotPrimary(_)) = connected {
+            self.raised = None;
+        }
         let (connection, events) = connected?;
         let rpc = VirtualRpc {
             asks: self.asks.clone(),
             connection,
         };
         Ok((GrpcTarget::over(rpc, self.schema.clone()), events))
+    }
+
+    fn raise(&mut self, election_id: u128) {
+        self.raised = Some(election_id);
+    }
+
+    fn election_id(&self) -> u128 {
+        self.raised.unwrap_or(self.election_id)
     }
 
     fn address(&self) -> String {

@@ -294,10 +294,7 @@ impl<'a> World<'a> {
         }
         if self.now >= control.broker_cut_until {
             for dialling in std::mem::take(&mut control.dialling) {
-                if control.connect(dialling).is_some() {
-                    self.broker
-                        .link_up(self.base + Duration::from_millis(self.now));
-                }
+                control.connect(dialling);
             }
         }
         for said in std::mem::take(&mut control.said) {
@@ -340,7 +337,7 @@ impl<'a> World<'a> {
         }
         while let Some(message) = self.broker.poll_offload() {
             let link = self.control.as_ref().and_then(|c| c.link.as_ref());
-            if let Some(link) = link {
+            if let Some(link) = link.filter(|link| link.leads) {
                 let item = Item::ToController(link.number, message);
                 let contract = self.history.pace.contract;
                 self.links.send(self.now, Way::ContractDown, contract, item);
@@ -414,13 +411,11 @@ impl<'a> World<'a> {
                 self.clients[usize::from(n)].hear(now, at, round, (&frame, by_broker));
                 self.send_frames(n.into());
             }
-            (_, Item::ToBroker(number, message)) => {
-                if self.link() == Some(number) {
-                    self.broker.handle_offload(at, message);
-                }
-            }
+            (_, Item::ToBroker(number, message)) => self.contract(at, number, message),
+            // Another link may have come meanwhile, and stands for this one.
             (_, Item::Closed) => {
-                if self.link().is_none() {
+                let link = self.control.as_ref().and_then(|c| c.link.as_ref());
+                if link.is_none_or(|link| !link.leads) {
                     self.broker.link_down(at);
                 }
             }
@@ -454,8 +449,32 @@ impl<'a> World<'a> {
         }
     }
 
-    fn link(&self) -> Option<u64> {
-        Some(self.control.as_ref()?.link.as_ref()?.number)
+    /// What the broker's driver does with a message of the contract: a link begins with Hello.
+    fn contract(&mut self, at: Instant, number: u64, message: FromController) {
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        let Some(link) = control.link.as_mut().filter(|link| link.number == number) else {
+            return;
+        };
+        match &message {
+            FromController::Hello { election_id, .. } => {
+                if !self.broker.takes_controller(at, *election_id) {
+                    control.link = None;
+                    return;
+                }
+                link.leads = true;
+                self.broker.link_up(at);
+            }
+            FromController::Standby { .. } => {
+                // Nobody else is there to lead. Whoever closed the link is seen when polled.
+                let _ = link.end.tx.send(FromBroker::Led(false));
+                return;
+            }
+            _ if !link.leads => return,
+            _ => {}
+        }
+        self.broker.handle_offload(at, message);
     }
 
     fn broker_hears(&mut self, at: Instant, frame: &[u8]) {
@@ -596,7 +615,7 @@ impl<'a> World<'a> {
             }
             Fault::CutBroker(ms) => {
                 control.broker_cut_until = control.broker_cut_until.max(until(ms));
-                if control.link.take().is_some() {
+                if control.link.take().is_some_and(|link| link.leads) {
                     self.broker.link_down(at);
                 }
             }
