@@ -1,7 +1,7 @@
 //! A client: topicswitch's own client protocol, a host around it, and what it observes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mqttsn::types::{Alias, Qos, TopicIdType};
@@ -87,7 +87,9 @@ pub(super) struct Delivery {
 pub(super) struct Client {
     pub(super) n: u8,
     core: ClientCore,
-    pub(super) address: SocketAddrV4,
+    pub(super) address: SocketAddr,
+    /// The 802.1Q tag of its frames.
+    tag: Option<u16>,
     pub(super) state: State,
     incarnation: u32,
     published_count: u32,
@@ -112,8 +114,27 @@ pub(super) struct Client {
     pub(super) strange: Vec<String>,
 }
 
+/// Where the broker is.
+pub(super) fn broker_at(v6: bool) -> SocketAddr {
+    match v6 {
+        true => BROKER.v6().socket(),
+        false => BROKER.socket(),
+    }
+}
+
+/// The address of client `n` after so many moves.
+fn client_ip(v6: bool, roamed: u8, n: u8) -> IpAddr {
+    match v6 {
+        true => {
+            let (roamed, n) = (roamed.into(), u16::from(n) + 2);
+            IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0x1234, 0, 1, roamed, n))
+        }
+        false => IpAddr::V4(Ipv4Addr::new(10, 0, roamed, n + 2)),
+    }
+}
+
 impl Client {
-    pub(super) fn new(n: u8) -> Self {
+    pub(super) fn new(n: u8, v6: bool, tag: Option<u16>) -> Self {
         // A request sent again would be another observation; no frame is lost here.
         let retry = Retry {
             wait: Duration::from_secs(1 << 20),
@@ -122,7 +143,8 @@ impl Client {
         Client {
             n,
             core: ClientCore::new(retry),
-            address: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, n + 2), 40_000),
+            address: SocketAddr::new(client_ip(v6, 0, n), 40_000),
+            tag,
             state: State::Off,
             incarnation: 0,
             published_count: 0,
@@ -231,10 +253,10 @@ impl Client {
                 self.roamed += 1;
                 self.address = match ip {
                     true => {
-                        let ip = Ipv4Addr::new(10, 0, self.roamed, self.n + 2);
-                        SocketAddrV4::new(ip, self.address.port())
+                        let ip = client_ip(self.address.is_ipv6(), self.roamed, self.n);
+                        SocketAddr::new(ip, self.address.port())
                     }
-                    false => SocketAddrV4::new(*self.address.ip(), 40_000 + u16::from(self.roamed)),
+                    false => SocketAddr::new(self.address.ip(), 40_000 + u16::from(self.roamed)),
                 };
                 self.connecting = Some(how.clone());
                 todo.push_back(Todo::Connect(self.options(&how)));
@@ -386,8 +408,9 @@ impl Client {
             let datagram = Datagram {
                 eth_src: Client::mac(self.n),
                 eth_dst: BROKER.mac,
+                tag: self.tag,
                 src: self.address,
-                dst: BROKER.socket(),
+                dst: broker_at(self.address.is_ipv6()),
                 tos: 0,
                 identification: 0,
                 ttl: 64,
@@ -421,7 +444,10 @@ impl Client {
         if datagram.dst != self.address {
             return; // It lives there no more.
         }
-        if datagram.src != BROKER.socket() || datagram.checksum != Checksum::Right {
+        if datagram.src != broker_at(self.address.is_ipv6())
+            || datagram.checksum != Checksum::Right
+            || datagram.tag != self.tag
+        {
             return self
                 .strange
                 .push(format!("a strange datagram: {datagram:?}"));

@@ -4,6 +4,8 @@ use std::fmt;
 
 use mqttsn::types::{Alias, Qos, TopicRef};
 
+use super::client::Client;
+
 /// Everything that happens, and how it is scheduled. The same history gives the same run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
@@ -11,6 +13,10 @@ pub struct History {
     pub seed: u64,
     /// How many clients there are.
     pub clients: u8,
+    /// Those of them that live at an IPv6 address.
+    pub v6: Vec<u8>,
+    /// Those of them whose frames carry an 802.1Q tag.
+    pub tagged: Vec<u8>,
     /// How long things take at most.
     pub pace: Pace,
     /// How much the switch holds; `None` for as much as the program says.
@@ -205,7 +211,16 @@ pub fn predefined_name(id: u16) -> String {
     )
 }
 
+/// The VLAN of tagged clients.
+const VLAN: u16 = 7;
+
 impl History {
+    /// Client `n`, before it does anything.
+    pub(super) fn client(&self, n: u8) -> Client {
+        let tag = self.tagged.contains(&n).then_some(VLAN);
+        Client::new(n, self.v6.contains(&n), tag)
+    }
+
     /// How many steps there are.
     pub fn len(&self) -> usize {
         self.rounds.iter().map(|round| round.steps.len()).sum()

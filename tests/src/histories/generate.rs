@@ -56,6 +56,13 @@ pub fn history(seed: u64) -> History {
         keep_alive: LONG,
         will: None,
     };
+    let mut some = |of: u32| -> Vec<u8> {
+        let none = random.random_ratio(2, 3);
+        let chosen = (0..clients as u8).filter(|_| random.random_ratio(1, of));
+        let chosen: Vec<u8> = chosen.collect();
+        if none { Vec::new() } else { chosen }
+    };
+    let (v6, tagged) = (some(2), some(3));
     let mut generator = Generator {
         faults: random.random_ratio(1, 2),
         random,
@@ -78,6 +85,8 @@ pub fn history(seed: u64) -> History {
     History {
         seed,
         clients: clients as u8,
+        v6,
+        tagged,
         pace,
         room,
         rounds,

@@ -107,11 +107,13 @@ fn simplify(best: &mut History, better: &mut Better<'_>) -> bool {
         contract,
         switch,
     } = best.pace;
-    let none = History {
-        room: None,
-        ..best.clone()
-    };
-    progress |= better(best, none);
+    let mut plainer = [best.clone(), best.clone(), best.clone()];
+    plainer[0].room = None;
+    plainer[1].v6.clear();
+    plainer[2].tagged.clear();
+    for candidate in plainer {
+        progress |= better(best, candidate);
+    }
     for pace in [
         Pace {
             links: 0,

@@ -31,6 +31,12 @@ impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "clients {}", self.clients)?;
+        for (what, clients) in [("v6", &self.v6), ("tagged", &self.tagged)] {
+            if !clients.is_empty() {
+                let clients: Vec<String> = clients.iter().map(u8::to_string).collect();
+                writeln!(f, "{what} {}", clients.join(" "))?;
+            }
+        }
         let Pace {
             links,
             contract,
@@ -155,6 +161,14 @@ impl<'a> Words<'a> {
         let word = self.next()?;
         word.parse()
             .map_err(|_| format!("`{word}` is no such number"))
+    }
+
+    fn numbers(&mut self) -> Result<Vec<u8>, String> {
+        let mut numbers = Vec::new();
+        while !self.0.is_empty() {
+            numbers.push(self.number()?);
+        }
+        Ok(numbers)
     }
 
     /// Takes out the word, if it is there.
@@ -282,6 +296,8 @@ fn line(history: &mut History, text: &str) -> Result<(), String> {
     match words.next()? {
         "seed" => history.seed = words.number()?,
         "clients" => history.clients = words.number()?,
+        "v6" => history.v6 = words.numbers()?,
+        "tagged" => history.tagged = words.numbers()?,
         "pace" => {
             history.pace = Pace {
                 links: words.value("links")?,
@@ -320,6 +336,8 @@ impl FromStr for History {
         let mut history = History {
             seed: 0,
             clients: 0,
+            v6: Vec::new(),
+            tagged: Vec::new(),
             pace: Pace {
                 links: 0,
                 contract: 0,

@@ -1,14 +1,14 @@
 //! One run of a history: on the broker alone, or on broker, controller and switch.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use broker::Broker;
 use controller::target::PipelineConfig;
 use offload::{FromBroker, FromController};
 
-use super::client::{Client, LONG};
+use super::client::{Client, LONG, broker_at};
 use super::control::{Answer, Control, Said, way_of};
 use super::events::{Fault, History, Op, PREDEFINED, What};
 use super::links::{Links, Millis, Way};
@@ -62,7 +62,8 @@ pub(super) struct World<'a> {
     links: Links<Item>,
     broker: Broker,
     clients: Vec<Client>,
-    neighbours: BTreeMap<Ipv4Addr, u8>,
+    /// Which client is at an address, and the tag of its frames.
+    neighbours: BTreeMap<IpAddr, (u8, Option<u16>)>,
     control: Option<Control>,
     phase: Phase,
     round: usize,
@@ -98,7 +99,7 @@ impl<'a> World<'a> {
         };
         if control.is_some() {
             config.offload.enabled = true;
-            config.offload.services = vec![SocketAddr::V4(BROKER.socket())];
+            config.offload.services = vec![broker_at(false), broker_at(true)];
         }
         let seed = match &control {
             Some(_) => history.seed,
@@ -110,7 +111,7 @@ impl<'a> World<'a> {
             base,
             links: Links::new(seed),
             broker: Broker::new(config, base).expect("a valid configuration"),
-            clients: (0..history.clients).map(Client::new).collect(),
+            clients: (0..history.clients).map(|n| history.client(n)).collect(),
             neighbours: BTreeMap::new(),
             grants_wanted: if control.is_some() { 2 } else { 0 },
             control,
@@ -312,16 +313,15 @@ impl<'a> World<'a> {
     fn pump_broker(&mut self) {
         let links = self.history.pace.links;
         while let Some(transmit) = self.broker.poll_transmit() {
-            let SocketAddr::V4(to) = transmit.to else {
-                continue;
-            };
-            let Some(&n) = self.neighbours.get(to.ip()) else {
+            let to = transmit.to;
+            let Some(&(n, tag)) = self.neighbours.get(&to.ip()) else {
                 continue;
             };
             let frame = Datagram {
                 eth_src: BROKER.mac,
                 eth_dst: Client::mac(n),
-                src: BROKER.socket(),
+                tag,
+                src: broker_at(to.is_ipv6()),
                 dst: to,
                 tos: 0,
                 identification: 0,
@@ -483,15 +483,15 @@ impl<'a> World<'a> {
             return;
         };
         if datagram.eth_dst != BROKER.mac
-            || datagram.dst != BROKER.socket()
+            || datagram.dst != broker_at(datagram.dst.is_ipv6())
             || matches!(datagram.checksum, Checksum::Flipped(_))
         {
             return;
         }
         self.neighbours
-            .insert(*datagram.src.ip(), datagram.eth_src[5]);
+            .insert(datagram.src.ip(), (datagram.eth_src[5], datagram.tag));
         self.broker
-            .handle_datagram(at, SocketAddr::V4(datagram.src), &datagram.payload);
+            .handle_datagram(at, datagram.src, &datagram.payload);
     }
 
     // ---- Rounds -------------------------------------------------------------------------------
