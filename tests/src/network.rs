@@ -88,6 +88,14 @@ impl Network {
     /// # Panics
     /// When a part of it cannot be started.
     pub fn start(target: Target) -> Self {
+        Self::start_with(target, "")
+    }
+
+    /// The same with flags for the controller.
+    ///
+    /// # Panics
+    /// When a part of it cannot be started.
+    pub fn start_with(target: Target, controller_flags: &str) -> Self {
         let namespace = || Namespace::new().expect("a namespace");
         let (host, broker, publisher, subscriber) =
             (namespace(), namespace(), namespace(), namespace());
@@ -130,7 +138,7 @@ impl Network {
         ));
         let broker_process = Process::start(broker_process, Some(&broker));
         let controller = command(&format!(
-            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --contract-insecure --ports 1,2,3"
+            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --contract-insecure --ports 1,2,3 {controller_flags}"
         ));
         let controller = Process::start(controller, Some(&host));
         let runtime = tokio::runtime::Builder::new_multi_thread()

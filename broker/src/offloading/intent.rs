@@ -26,8 +26,6 @@ pub enum Unserved {
     TopicIdRejected,
     /// It is behind a forwarder.
     BehindForwarder,
-    /// The data plane copies to IPv4 addresses only.
-    NotIpv4,
     /// The controller does not know how to reach its address.
     Unreachable,
     /// The controller refused it.
@@ -55,8 +53,6 @@ impl Offloading {
             Err(Unserved::NoTopicId)
         } else if !session.peer.is_direct() {
             Err(Unserved::BehindForwarder)
-        } else if !ip.is_ipv4() {
-            Err(Unserved::NotIpv4)
         } else if session.refusal.is_some() {
             Err(Unserved::Refused)
         } else if !self.is_reachable(ip) {
