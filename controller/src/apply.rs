@@ -4,8 +4,11 @@
 //!
 //! ```text
 //!   Prepare   INSERT and MODIFY what topics refer to: groups, subscribers, aliases, …
+//!   Members   INSERT and MODIFY of members of share groups, then (Selectors) of their groups,
+//!   Shares    then of the topics that have such a group
 //!   Retire    DELETE and MODIFY of topics and publications
 //!   Admit     INSERT of topics and publications
+//!   Release   DELETE of topics that had a share group: where `topic` has a row, that comes first
 //!             ── the revision is installed ──
 //!   Collect   after the drain time, DELETE what no row refers to any more
 //! ```
@@ -69,9 +72,27 @@ pub(crate) struct Failed {
 enum Stage {
     Idle,
     Prepare,
+    Members,
+    Selectors,
+    Shares,
     Retire,
     Admit,
+    Release,
     Collect,
+}
+
+impl Stage {
+    /// When a row is switched over.
+    fn of(key: &Key, op: Op) -> Stage {
+        match key {
+            Key::ShareMember(_) => Stage::Members,
+            Key::ShareGroup(_) => Stage::Selectors,
+            Key::SharedTopic(_) if op == Op::Delete => Stage::Release,
+            Key::SharedTopic(_) => Stage::Shares,
+            _ if op == Op::Insert => Stage::Admit,
+            _ => Stage::Retire,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -145,14 +166,23 @@ impl Apply {
                 continue;
             }
             match &key {
-                Key::Topic(_) | Key::Publication(_) | Key::OpenPublication(_) => {
+                Key::Topic(_)
+                | Key::SharedTopic(_)
+                | Key::Publication(_)
+                | Key::OpenPublication(_) => {
+                    self.switching.insert(key);
+                }
+                Key::ShareMember(_) | Key::ShareGroup(_) if wanted.is_some() => {
+                    self.garbage.remove(&key);
                     self.switching.insert(key);
                 }
                 _ if wanted.is_some() => {
                     self.garbage.remove(&key);
                     prepare.push(key);
                 }
-                Key::Group(_) | Key::Subscriber(_) => {
+                Key::Group(_) | Key::Subscriber(_) | Key::ShareMember(_) | Key::ShareGroup(_) => {
+                    // Whatever it was to become, it goes.
+                    self.retries.remove(&key);
                     self.discard(now, key);
                 }
                 Key::SubscriberAlias(alias) => {
@@ -219,17 +249,13 @@ impl Apply {
                     }
                     self.stage = Stage::Collect;
                 }
-                Stage::Prepare => {
-                    let updates = self.switch(now, plan, |op| op != Op::Insert);
-                    self.enqueue(updates);
-                    self.stage = Stage::Retire;
-                }
-                Stage::Retire => {
-                    let updates = self.switch(now, plan, |op| op == Op::Insert);
-                    self.enqueue(updates);
-                    self.stage = Stage::Admit;
-                }
-                Stage::Admit => {
+                Stage::Prepare => self.enter(now, plan, Stage::Members),
+                Stage::Members => self.enter(now, plan, Stage::Selectors),
+                Stage::Selectors => self.enter(now, plan, Stage::Shares),
+                Stage::Shares => self.enter(now, plan, Stage::Retire),
+                Stage::Retire => self.enter(now, plan, Stage::Admit),
+                Stage::Admit => self.enter(now, plan, Stage::Release),
+                Stage::Release => {
                     self.switching.clear();
                     self.stage = Stage::Idle;
                     return Step::Finished;
@@ -239,14 +265,15 @@ impl Apply {
         }
     }
 
-    fn switch(&mut self, now: Instant, plan: &Plan, of: impl Fn(Op) -> bool) -> Vec<Update> {
+    /// Queues what is switched over in this stage.
+    fn enter(&mut self, now: Instant, plan: &Plan, stage: Stage) {
         let mut updates = Vec::new();
         let mut blocked = Vec::new();
         for key in &self.switching {
             let Some(update) = self.difference(plan, key) else {
                 continue;
             };
-            if !of(update.op) {
+            if Stage::of(key, update.op) != stage {
                 continue;
             }
             if self.is_ready(plan, &update) {
@@ -259,17 +286,31 @@ impl Apply {
             // What it lacks has failed and will be tried again; so must this be.
             self.note_failure(now, key);
         }
-        updates
+        self.enqueue(updates);
+        self.stage = stage;
     }
 
-    /// Whether all that a topic's row refers to is on the switch as planned.
+    /// Whether all that the row refers to is on the switch as planned.
     fn is_ready(&self, plan: &Plan, update: &Update) -> bool {
-        let (Key::Topic(key), Some(Value::Topic(action))) = (&update.key, &update.value) else {
-            return true;
-        };
         let same = |key: &Key| {
             let wanted = plan.get(key);
             wanted.is_some() && wanted == self.installed.get(key)
+        };
+        let (topic_index, action) = match (&update.key, &update.value) {
+            (Key::Topic(key), Some(Value::Topic(action))) => (key.topic_index, *action),
+            (Key::ShareMember(id), Some(Value::ShareMember(offload))) => {
+                let Some(topic) = plan.member_topic(*id) else {
+                    return false;
+                };
+                (topic.0, topic::Action::Offload(*offload))
+            }
+            (_, Some(Value::ShareGroup(members))) => {
+                return members.iter().all(|id| same(&Key::ShareMember(*id)));
+            }
+            (_, Some(Value::SharedTopic(group))) => {
+                return same(&Key::CloneSession(SESSION_COPY)) && same(&Key::ShareGroup(*group));
+            }
+            _ => return true,
         };
         if !same(&Key::CloneSession(SESSION_COPY)) {
             return false;
@@ -294,7 +335,7 @@ impl Apply {
                         return true;
                     }
                     let alias = Key::SubscriberAlias(crate::tables::subscriber_alias::Key {
-                        topic_index: key.topic_index,
+                        topic_index,
                         rid,
                     });
                     same(&Key::Subscriber(subscriber::Key { rid }))
@@ -316,11 +357,13 @@ impl Apply {
                 Key::Group(group) => !self.installed.group_in_use(*group),
                 Key::Subscriber(key) => !self.installed.rid_in_use(key.rid),
                 Key::SubscriberAlias(alias) => !self.topic_sends_to(alias.topic_index, alias.rid),
+                Key::ShareMember(id) => !self.installed.member_in_use(*id),
+                Key::ShareGroup(id) => !self.installed.selector_in_use(*id),
                 _ => true,
             };
             if free {
                 updates.extend(self.difference(plan, &key));
-            } else if matches!(key, Key::Subscriber(_)) {
+            } else if matches!(key, Key::Subscriber(_) | Key::ShareMember(_)) {
                 // Its groups and aliases are deleted just now, or wait for their topics.
                 self.garbage.set(key, now + Duration::from_millis(1));
             } else {
@@ -332,16 +375,25 @@ impl Apply {
 
     /// Whether the topic's row on the switch leads to a copy with this replication id.
     fn topic_sends_to(&self, topic_index: u32, rid: u16) -> bool {
-        let key = Key::Topic(topic::Key { topic_index });
-        let Some(Value::Topic(action)) = self.installed.get(&key) else {
-            return false;
-        };
-        action.groups().into_iter().flatten().any(|group| {
-            match self.installed.get(&Key::Group(group)) {
+        let groups = self.groups_of(topic_index);
+        groups
+            .into_iter()
+            .any(|group| match self.installed.get(&Key::Group(group)) {
                 Some(Value::Replicas(replicas)) => replicas.iter().any(|r| r.rid == rid),
                 _ => false,
-            }
-        })
+            })
+    }
+
+    /// The multicast groups that the topic leads to on the switch.
+    fn groups_of(&self, topic_index: u32) -> Vec<u16> {
+        let key = Key::Topic(topic::Key { topic_index });
+        let ordinary = match self.installed.get(&key) {
+            Some(Value::Topic(action)) => action.groups(),
+            _ => [None, None],
+        };
+        let shared = self.installed.share_members(topic_index).into_iter();
+        let shared = shared.flat_map(|(_, offload)| offload.groups());
+        ordinary.into_iter().flatten().chain(shared).collect()
     }
 
     /// Takes the switch's answer to the batch in flight: one result a row, in its order. Gives
@@ -349,6 +401,7 @@ impl Apply {
     pub(crate) fn done(
         &mut self,
         now: Instant,
+        plan: &Plan,
         results: Vec<Result<(), RowError>>,
     ) -> (Vec<Failed>, BTreeMap<&'static str, usize>) {
         let Some(batch) = self.in_flight.take() else {
@@ -375,8 +428,18 @@ impl Apply {
                     *deleted.entry(update.key.table()).or_default() += 1;
                 }
                 self.retries.remove(&update.key);
-                if let Key::Topic(topic) = &update.key {
-                    self.has_left(now, topic);
+                match &update.key {
+                    Key::Topic(topic) | Key::SharedTopic(topic) => {
+                        self.has_left(now, topic.topic_index);
+                    }
+                    // Its number is the topic's.
+                    Key::ShareGroup(topic_index) => self.has_left(now, *topic_index),
+                    Key::ShareMember(id) => {
+                        if let Some(topic) = plan.member_topic(*id) {
+                            self.has_left(now, topic.0);
+                        }
+                    }
+                    _ => {}
                 }
                 match update.value {
                     Some(value) => self.installed.set(update.key, value),
@@ -429,21 +492,15 @@ impl Apply {
 
     /// The topic's row was written: packets that still follow the row of before are under way from
     /// now on, however long ago it was planned to go.
-    fn has_left(&mut self, now: Instant, topic: &topic::Key) {
-        let Some(Value::Topic(before)) = self.installed.get(&Key::Topic(*topic)) else {
-            return;
-        };
-        let before = *before;
+    fn has_left(&mut self, now: Instant, topic_index: u32) {
         let drained = now + self.drain;
-        for group in before.groups().into_iter().flatten() {
+        for group in self.groups_of(topic_index) {
             if self.garbage.contains(&Key::Group(group)) {
                 self.garbage.set(Key::Group(group), drained);
             }
         }
-        let alias = |rid| {
-            let topic_index = topic.topic_index;
-            Key::SubscriberAlias(crate::tables::subscriber_alias::Key { topic_index, rid })
-        };
+        let alias =
+            |rid| Key::SubscriberAlias(crate::tables::subscriber_alias::Key { topic_index, rid });
         for key in self.garbage.between(alias(0), alias(u16::MAX)) {
             self.garbage.set(key, drained);
         }

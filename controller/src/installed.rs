@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use crate::constants::{RID_FIRST, RID_LAST};
+use crate::tables::topic::{self, Offload};
 use crate::tables::{Key, Replicas, Value};
 
 /// How many there are for each of the 2^16 numbers.
@@ -49,6 +50,12 @@ pub struct Installed {
     group_by_replicas: HashMap<Replicas, u16>,
     /// The replication id that delivers to a client.
     rid_by_client: HashMap<(IpAddr, u16), u16>,
+    /// Groups of the selector that hold a member.
+    member_users: HashMap<u32, usize>,
+    /// Rows of `shared_topic` that refer to a group of the selector.
+    selector_users: HashMap<u32, usize>,
+    /// The member with this generation.
+    member_by_generation: HashMap<u32, u32>,
     /// Topics that refer to a replication id without a group.
     rid_topics: Counts,
 }
@@ -88,7 +95,36 @@ impl Installed {
     }
 
     fn refer(&mut self, key: &Key, value: &Value, add: bool) {
+        let count_wide = |counts: &mut HashMap<u32, usize>, id: u32| {
+            let count = counts.entry(id).or_default();
+            *count = if add {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+            if *count == 0 {
+                counts.remove(&id);
+            }
+        };
         match (key, value) {
+            (Key::ShareMember(id), Value::ShareMember(offload)) => {
+                for group in offload.groups() {
+                    self.group_users.count(group, add);
+                }
+                if add {
+                    self.member_by_generation.insert(offload.generation, *id);
+                } else if self.member_by_generation.get(&offload.generation) == Some(id) {
+                    self.member_by_generation.remove(&offload.generation);
+                }
+            }
+            (Key::ShareGroup(_), Value::ShareGroup(members)) => {
+                for member in members.iter() {
+                    count_wide(&mut self.member_users, *member);
+                }
+            }
+            (Key::SharedTopic(_), Value::SharedTopic(group)) => {
+                count_wide(&mut self.selector_users, *group);
+            }
             (Key::Topic(_), Value::Topic(action)) => {
                 for group in action.groups().into_iter().flatten() {
                     self.group_users.count(group, add);
@@ -130,6 +166,39 @@ impl Installed {
     /// Whether a topic, a group or an alias on the switch refers to the replication id.
     pub fn rid_in_use(&self, rid: u16) -> bool {
         self.rid_topics.any(rid) || self.rid_groups.any(rid) || self.rid_aliases.any(rid)
+    }
+
+    /// Whether a group of the selector holds the member.
+    pub fn member_in_use(&self, member: u32) -> bool {
+        self.member_users.contains_key(&member)
+    }
+
+    /// Whether a topic refers to the group of the selector.
+    pub fn selector_in_use(&self, group: u32) -> bool {
+        self.selector_users.contains_key(&group)
+    }
+
+    /// The member of the selector that carries this generation.
+    pub fn share_member_of(&self, generation: u32) -> Option<u32> {
+        self.member_by_generation.get(&generation).copied()
+    }
+
+    /// What the members of the topic's group in the selector do.
+    pub fn share_members(&self, topic_index: u32) -> Vec<(u32, Offload)> {
+        let key = Key::SharedTopic(topic::Key { topic_index });
+        let Some(Value::SharedTopic(group)) = self.get(&key) else {
+            return Vec::new();
+        };
+        let Some(Value::ShareGroup(members)) = self.get(&Key::ShareGroup(*group)) else {
+            return Vec::new();
+        };
+        let members = members
+            .iter()
+            .filter_map(|id| match self.get(&Key::ShareMember(*id)) {
+                Some(Value::ShareMember(offload)) => Some((*id, *offload)),
+                _ => None,
+            });
+        members.collect()
     }
 
     /// A group that holds exactly these replicas.

@@ -39,6 +39,7 @@ pub mod policy;
 mod reconciler;
 mod refusals;
 mod schedule;
+mod shares;
 mod standby;
 mod status;
 pub mod tables;

@@ -40,7 +40,7 @@ impl Plan {
         let Ok(broker_port) = view.check(topic) else {
             return false;
         };
-        let grouped = |plan: &TopicPlan| !plan.is_to_one();
+        let grouped = |plan: &TopicPlan| !plan.is_to_one() && plan.share.members.is_empty();
         if to_one(topic).is_some() || !self.topics.get(&index).is_some_and(grouped) {
             return false;
         }

@@ -15,6 +15,7 @@ use crate::constants::{
 use crate::groups::{Exhausted, Groups, Rids};
 use crate::installed::Installed;
 use crate::learning::{Endpoint, Learning};
+use crate::shares::{Base, Members, SharePlan, shared_key};
 use crate::tables::{
     Key, Replica, Replicas, Value, digests, meters, open_publication, publication, replication,
     service, subscriber, subscriber_alias, topic, vlan,
@@ -41,6 +42,14 @@ pub(crate) struct TopicPlan {
     translated: usize,
     /// Replication ids that have a row of `subscriber_alias`.
     pub(crate) aliases: BTreeSet<u16>,
+    pub(crate) share: SharePlan,
+}
+
+/// The row or rows that make the switch serve a topic.
+#[derive(Debug)]
+enum Rows {
+    Topic(topic::Action),
+    Share(Vec<(u32, topic::Offload)>),
 }
 
 /// Where a session's copies go.
@@ -64,7 +73,7 @@ impl TopicPlan {
 
     /// It serves one session, without a group: see [`to_one`].
     pub(crate) fn is_to_one(&self) -> bool {
-        self.groups == [None, None] && !self.members.is_empty()
+        self.groups == [None, None] && !self.members.is_empty() && self.share.members.is_empty()
     }
 }
 
@@ -90,7 +99,8 @@ pub(crate) struct Plan {
     pub(crate) topics: HashMap<TopicIndex, TopicPlan>,
     publications: HashMap<PublicationKey, Key>,
     rids: Rids,
-    groups: Groups,
+    pub(crate) groups: Groups,
+    pub(crate) members: Members,
 }
 
 impl Plan {
@@ -153,6 +163,17 @@ impl Plan {
         self.groups.users(group)
     }
 
+    /// The topic whose share group the member of the selector belongs to.
+    pub(crate) fn member_topic(&self, member: u32) -> Option<TopicIndex> {
+        self.members.topic(member)
+    }
+
+    /// The session's number in the selector, as a member of the topic's share group.
+    pub(crate) fn member_of(&self, index: TopicIndex, session: SessionId) -> Option<u32> {
+        let plan = self.topics.get(&index)?;
+        plan.share.members.get(&session).copied()
+    }
+
     pub(crate) fn publication_row(&self, key: &PublicationKey) -> Option<Key> {
         self.publications.get(key).copied()
     }
@@ -161,6 +182,12 @@ impl Plan {
     pub(crate) fn topic_keys(&self, index: TopicIndex) -> Vec<Key> {
         let mut keys = vec![topic_key(index)];
         if let Some(plan) = self.topics.get(&index) {
+            if !plan.share.members.is_empty() {
+                keys.extend([shared_key(index), Key::ShareGroup(index.0)]);
+                let members = plan.share.members.values();
+                keys.extend(members.map(|member| Key::ShareMember(*member)));
+                keys.extend(plan.share.groups().iter().map(|group| Key::Group(*group)));
+            }
             keys.push(Key::CloneSession(SESSION_COPY));
             keys.extend(plan.groups.iter().flatten().map(|group| Key::Group(*group)));
             let rids = plan.members.values().map(|place| place.replica.rid);
@@ -287,6 +314,12 @@ impl Plan {
         let old = self.topics.remove(&index);
         let old_aliases = old.as_ref().map(|old| old.aliases.clone());
         if let Some(old) = old {
+            let none = SharePlan::default();
+            let new = match &result {
+                Ok(Some((plan, _))) => &plan.share,
+                _ => &none,
+            };
+            self.release_members(&old.share, new);
             self.release(index, &old);
         }
         let none = BTreeSet::new();
@@ -303,16 +336,27 @@ impl Plan {
             self.unset(alias_key(index, rid));
         }
         match result {
-            Ok(Some((plan, action))) => {
+            Ok(Some((plan, rows))) => {
                 self.topics.insert(index, plan);
-                self.set(topic_key(index), Value::Topic(action));
+                match rows {
+                    Rows::Topic(action) => {
+                        self.unset_share(index);
+                        self.set(topic_key(index), Value::Topic(action));
+                    }
+                    Rows::Share(rows) => {
+                        self.set_share(index, rows);
+                        self.unset(topic_key(index));
+                    }
+                }
                 Ok(())
             }
             Ok(None) => {
+                self.unset_share(index);
                 self.unset(topic_key(index));
                 Ok(())
             }
             Err(not) => {
+                self.unset_share(index);
                 self.unset(topic_key(index));
                 Err(not)
             }
@@ -322,17 +366,20 @@ impl Plan {
     /// Takes the topic out of the plan.
     pub(crate) fn drop_topic(&mut self, index: TopicIndex) {
         if let Some(old) = self.topics.remove(&index) {
+            self.release_members(&old.share, &SharePlan::default());
             self.release(index, &old);
             for rid in old.aliases {
                 self.unset(alias_key(index, rid));
             }
         }
+        self.unset_share(index);
         self.unset(topic_key(index));
     }
 
     fn release(&mut self, index: TopicIndex, plan: &TopicPlan) {
-        for group in plan.groups {
-            self.release_group(index, group);
+        let share = plan.share.groups().iter().copied();
+        for group in plan.groups.into_iter().flatten().chain(share) {
+            self.release_group(index, Some(group));
         }
         for session in plan.members.keys() {
             self.release_rid(*session);
@@ -387,15 +434,15 @@ impl Plan {
         view: &View<'_>,
         index: TopicIndex,
         topic: &Topic,
-    ) -> Result<(TopicPlan, topic::Action), NotPlanned> {
+    ) -> Result<(TopicPlan, Rows), NotPlanned> {
         let broker_port = view.check(topic)?;
         let mut plan = TopicPlan::default();
         let result = self.fill(view, index, topic, broker_port, &mut plan);
         if result.is_err() {
             self.release(index, &plan);
         }
-        let action = result?;
-        Ok((plan, action))
+        let rows = result?;
+        Ok((plan, rows))
     }
 
     /// Acquires what the topic needs; what `plan` then holds is to be released on an error.
@@ -406,9 +453,10 @@ impl Plan {
         topic: &Topic,
         broker_port: u16,
         plan: &mut TopicPlan,
-    ) -> Result<topic::Action, NotPlanned> {
+    ) -> Result<Rows, NotPlanned> {
         let mut rows = Vec::new();
-        for &session in topic.served_q0.union(&topic.served_q1) {
+        let ordinary = topic.served_q0.union(&topic.served_q1);
+        for &session in ordinary.chain(topic.shared.keys()) {
             let (endpoint, deliver) = view.place(session)?;
             let rid = self
                 .acquire_rid(view, session, &deliver)
@@ -432,7 +480,7 @@ impl Plan {
                 let key = Key::Subscriber(subscriber::Key { rid });
                 self.set(key, Value::Subscriber(deliver));
             }
-            return Ok(action(topic, plan));
+            return Ok(Rows::Topic(action(topic, plan)));
         }
 
         let sides = [
@@ -441,7 +489,8 @@ impl Plan {
         ];
         let mut made: Vec<(u16, Replicas)> = Vec::new();
         for (side, (served, copy)) in sides.into_iter().enumerate() {
-            if served.is_empty() {
+            // With a share group each member has groups of its own.
+            if served.is_empty() || !topic.shared.is_empty() {
                 continue;
             }
             let copy = copy.then_some(Replica {
@@ -460,6 +509,33 @@ impl Plan {
             made.push((group, replicas));
         }
 
+        let shared = topic.shared.iter();
+        let shared = shared.filter_map(|(session, member)| Some((session, member.alias.as_ref()?)));
+        let aliases: Vec<(SessionId, Alias)> = topic
+            .aliases
+            .iter()
+            .chain(shared)
+            .filter(|(session, alias)| {
+                plan.members.contains_key(session) && **alias != topic.home_alias
+            })
+            .map(|(session, alias)| (*session, *alias))
+            .collect();
+        let share = match topic.shared.is_empty() {
+            true => None,
+            false => {
+                let copy = Replica {
+                    port: broker_port,
+                    rid: RID_COPY,
+                };
+                let offload = topic::Offload {
+                    aliased: !aliases.is_empty(),
+                    ..offload(topic, plan)
+                };
+                let base = Base { copy, offload };
+                Some(self.share(view, index, topic, base, plan)?)
+            }
+        };
+
         // Nothing below fails: what is acquired becomes rows.
         for (rid, deliver) in rows {
             let key = Key::Subscriber(subscriber::Key { rid });
@@ -468,12 +544,10 @@ impl Plan {
         for (group, replicas) in made {
             self.set(Key::Group(group), Value::Replicas(replicas));
         }
-        for (session, alias) in &topic.aliases {
-            if let Some(Place { replica: place, .. }) = plan.members.get(session)
-                && *alias != topic.home_alias
-            {
+        for (session, alias) in aliases {
+            if let Some(Place { replica: place, .. }) = plan.members.get(&session) {
                 plan.aliases.insert(place.rid);
-                self.set(alias_key(index, place.rid), alias_value(*alias));
+                self.set(alias_key(index, place.rid), alias_value(alias));
             }
         }
         // An alias that is still on the switch, of a time before: see `alias_is_stale`.
@@ -483,7 +557,10 @@ impl Plan {
                 self.touched.insert(key);
             }
         }
-        Ok(action(topic, plan))
+        if let Some(share) = share {
+            return Ok(Rows::Share(share));
+        }
+        Ok(Rows::Topic(action(topic, plan)))
     }
 
     /// Plans the publication if its topic is planned.
@@ -590,8 +667,10 @@ impl View<'_> {
             let what = format!("a PUBLISH of QoS 1 would be acknowledged {who}");
             return Err(Refusal::Unsupported(what));
         }
-        if !topic.shared.is_empty() {
-            let what = "a share group in the data plane".to_owned();
+        let mut shared = topic.shared.keys();
+        if shared.any(|session| topic.member(*session).is_some()) {
+            // A multicast group brings a session one copy.
+            let what = "a session is served for itself and as a share member".to_owned();
             return Err(Refusal::Unsupported(what));
         }
         // Even without copies: a PUBLISH with Retain is copied to the broker.
@@ -619,7 +698,7 @@ impl View<'_> {
 /// needs no group. At QoS 1 the session is served alike, or the broker does everything.
 pub(crate) fn to_one(topic: &Topic) -> Option<SessionId> {
     let session = *topic.served_q0.first()?;
-    if topic.served_q0.len() > 1 || topic.copy_q0 {
+    if topic.served_q0.len() > 1 || topic.copy_q0 || !topic.shared.is_empty() {
         return None;
     }
     let alike = topic.served_q1 == topic.served_q0 && topic.ack_q1;
@@ -654,18 +733,22 @@ pub(crate) fn action(topic: &Topic, plan: &TopicPlan) -> topic::Action {
             copy_topic_id: alias.id,
         });
     }
-    topic::Action::Offload(topic::Offload {
+    topic::Action::Offload(offload(topic, plan))
+}
+
+fn offload(topic: &Topic, plan: &TopicPlan) -> topic::Offload {
+    topic::Offload {
         group_q0: plan.groups[0].unwrap_or(0),
         group_q1: plan.groups[1].unwrap_or(0),
         copy_q0: topic.copy_q0,
         copy_q1: topic.copy_q1,
         ack_q1: topic.ack_q1,
         aliased: !plan.aliases.is_empty(),
-        translated,
-        generation,
+        translated: plan.translated > 0,
+        generation: topic.generation.0,
         copy_flags: topic.home_alias.id_type.bits(),
         copy_topic_id: topic.home_alias.id,
-    })
+    }
 }
 
 pub(crate) fn alias_value(alias: Alias) -> Value {

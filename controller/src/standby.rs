@@ -69,10 +69,11 @@ impl Standby {
             Takeover::WhenVacant => self.vacant || self.led == Some(false),
             Takeover::Always => true,
         };
-        match reason && self.highest.is_some() {
-            true => self.since.get_or_insert(now),
-            false => return self.since = None,
-        };
+        if reason && self.highest.is_some() {
+            self.since.get_or_insert(now);
+        } else {
+            self.since = None;
+        }
     }
 
     /// When it is to take over, if nothing changes.

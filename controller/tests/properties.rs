@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bench::{Bench, call_from, config, normal, port, predefined};
-use controller::tables::{Key, Value, topic as topic_table};
+use controller::tables::{Key, Value, share, topic as topic_table};
 use controller::target::fake::{Fault, State};
-use offload::{Change, Generation, Member, Serve, SessionId, Topic, TopicIndex};
+use offload::{Change, Generation, Member, Serve, SessionId, ShareMember, Topic, TopicIndex};
 use proptest::prelude::*;
 use tonic::Code;
 
@@ -19,6 +19,8 @@ enum Event {
     Topic(u32, Option<TopicShape>),
     Serve(u32, Vec<Step>, bool),
     Publication(u8, u32, bool),
+    /// A member of the topic's share group comes or goes, and nothing else.
+    Share(u8, u32, bool),
     Open(u16, Option<u32>),
     Session(u8, bool),
     Move(u8, u16),
@@ -39,19 +41,27 @@ struct TopicShape {
     copy_q0: bool,
     ack_q1: bool,
     aliased: BTreeSet<u8>,
+    shared: BTreeSet<u8>,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let served = || prop::collection::btree_set(1..=6u8, 0..4);
-    let shape = (served(), served(), any::<bool>(), any::<bool>(), served()).prop_map(
-        |(q0, q1, copy_q0, ack_q1, aliased)| TopicShape {
+    let shape = (
+        served(),
+        served(),
+        any::<bool>(),
+        any::<bool>(),
+        served(),
+        served(),
+    )
+        .prop_map(|(q0, q1, copy_q0, ack_q1, aliased, shared)| TopicShape {
             q0,
             q1,
             copy_q0,
             ack_q1,
             aliased,
-        },
-    );
+            shared,
+        });
     let member = (
         1..=6u8,
         prop::option::weighted(0.7, (any::<bool>(), any::<bool>(), any::<bool>())),
@@ -61,15 +71,25 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0..4u32, prop::collection::vec(member, 0..3), any::<bool>())
             .prop_map(|(i, members, ack)| Event::Serve(i, members, ack)),
         3 => (1..=6u8, 0..4u32, any::<bool>()).prop_map(|(n, i, on)| Event::Publication(n, i, on)),
+        3 => (1..=6u8, 0..4u32, any::<bool>()).prop_map(|(n, i, on)| Event::Share(n, i, on)),
         1 => (0..3u16, prop::option::of(0..4u32)).prop_map(|(a, i)| Event::Open(a, i)),
         1 => (1..=6u8, any::<bool>()).prop_map(|(n, there)| Event::Session(n, there)),
         1 => (1..=6u8, 2..=8u16).prop_map(|(n, port)| Event::Move(n, port)),
-        1 => (0..4usize, 0..2usize, 1..6usize).prop_map(|(t, c, n)| Event::Fault(t, c, n)),
+        1 => (0..7usize, 0..2usize, 1..6usize).prop_map(|(t, c, n)| Event::Fault(t, c, n)),
         4 => Just(Event::Step),
         2 => (1..200u64).prop_map(Event::Pass),
         1 => Just(Event::Relink),
         1 => Just(Event::Restart),
     ]
+}
+
+/// Member `n` of a share group: its generation is its own, and its alias perhaps.
+fn member(generation: u32, n: u8, ack_q1: bool) -> ShareMember {
+    ShareMember {
+        generation: Generation(1_000_000 + generation * 10 + u32::from(n)),
+        serve_q1: ack_q1 || n % 2 == 0,
+        alias: (n % 3 == 0).then(|| normal(200 + u16::from(n))),
+    }
 }
 
 fn sessions(numbers: &BTreeSet<u8>) -> BTreeSet<SessionId> {
@@ -88,7 +108,12 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
                 copy_q0: shape.copy_q0,
                 copy_q1: !shape.ack_q1,
                 ack_q1: shape.ack_q1,
-                shared: BTreeMap::new(),
+                shared: shape
+                    .shared
+                    .iter()
+                    .filter(|&n| !shape.q0.contains(n) && !shape.q1.contains(n))
+                    .map(|&n| (SessionId(n.into()), member(generation, n, shape.ack_q1)))
+                    .collect(),
                 aliases: sessions(&shape.aliased)
                     .into_iter()
                     .map(|session| (session, normal(100 + session.0 as u16)))
@@ -120,6 +145,25 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
             };
             bench.change(vec![Change::Serve(index, step)]);
         }
+        Event::Share(n, index, joins) => {
+            let (session, index) = (SessionId(n.into()), TopicIndex(index));
+            let Some(topic) = bench.intent.topics.get(&index) else {
+                return;
+            };
+            if topic.member(session).is_some() {
+                return;
+            }
+            let to = joins.then(|| member(generation, n, topic.ack_q1));
+            let step = Serve {
+                generation: topic.generation,
+                copy_q0: topic.copy_q0,
+                copy_q1: topic.copy_q1,
+                ack_q1: topic.ack_q1,
+                members: vec![],
+                shared: vec![(session, to)],
+            };
+            bench.change(vec![Change::Serve(index, step)]);
+        }
         Event::Publication(n, index, true) => {
             bench.set_publication(n, normal(index as u16), index);
         }
@@ -142,6 +186,9 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
                 "multicast group",
                 controller::tables::subscriber::NAME,
                 controller::tables::publication::NAME,
+                share::NAME,
+                share::MEMBERS,
+                share::GROUPS,
             ];
             bench.state.faults.push(Fault {
                 table: tables[table],
@@ -169,6 +216,12 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
 /// ids are replaced by what they stand for.
 fn meaning(state: &Bench) -> BTreeMap<String, String> {
     let mut meaning = BTreeMap::new();
+    let member = |offload: &topic_table::Offload| {
+        let groups = [offload.group_q0, offload.group_q1].map(|g| state.members(g));
+        let mut plain = *offload;
+        (plain.group_q0, plain.group_q1) = (0, 0);
+        format!("{plain:?} {groups:?}")
+    };
     let client = |rid: u16| -> Option<SocketAddr> {
         let key = Key::Subscriber(controller::tables::subscriber::Key { rid });
         match state.state.rows.get(&key) {
@@ -189,6 +242,12 @@ fn meaning(state: &Bench) -> BTreeMap<String, String> {
                 plain.rid = 0;
                 let whom = client(to_one.rid);
                 (format!("{key:?}"), format!("{plain:?} {whom:?}"))
+            }
+            (Key::ShareMember(_), Value::ShareMember(offload)) => (member(offload), String::new()),
+            (Key::ShareGroup(id), _) => {
+                let members = state.share(*id).into_iter();
+                let members: BTreeSet<_> = members.map(|(_, offload)| member(&offload)).collect();
+                (format!("{key:?}"), format!("{members:?}"))
             }
             (Key::Group(id), Value::Replicas(replicas)) if *id > 1 => {
                 let members: BTreeSet<_> =

@@ -243,7 +243,7 @@ impl Device {
 
     /// The switch's answer to the batch: one result for each update, in their order.
     pub fn batch_done(&mut self, now: Instant, results: Vec<Result<(), RowError>>) {
-        let (failed, deleted) = self.apply.done(now, results);
+        let (failed, deleted) = self.apply.done(now, &self.plan, results);
         for (table, rows) in deleted {
             self.refusals.room(now, table, rows);
         }

@@ -7,6 +7,7 @@ use offload::{FromController, Refusal, RefusedItem, TopicIndex};
 use super::Device;
 use crate::apply::{Failed, Op, Update};
 use crate::plan::{publication_of, topic_key};
+use crate::shares::shared_key;
 use crate::tables::Key;
 
 /// A row is tried so often before whoever needs it is withdrawn.
@@ -71,6 +72,16 @@ impl Device {
                 self.apply.forget_retry(&key);
                 self.withhold_topic(now, TopicIndex(alias.topic_index), why, full);
             }
+            Key::SharedTopic(topic) => {
+                self.withhold_topic(now, TopicIndex(topic.topic_index), why, full);
+            }
+            Key::ShareGroup(index) => self.withhold_topic(now, TopicIndex(index), why, full),
+            Key::ShareMember(id) => {
+                self.apply.forget_retry(&key);
+                if let Some(topic) = self.plan.member_topic(id) {
+                    self.withhold_topic(now, topic, why, full);
+                }
+            }
             Key::Group(group) if key.of_intent() => {
                 self.apply.forget_retry(&key);
                 for topic in self.plan.group_users(group) {
@@ -116,7 +127,13 @@ impl Device {
         why: Refusal,
         full: Option<&'static str>,
     ) {
-        self.apply.forget_retry(&topic_key(index));
+        for key in [
+            topic_key(index),
+            shared_key(index),
+            Key::ShareGroup(index.0),
+        ] {
+            self.apply.forget_retry(&key);
+        }
         self.refusals
             .withhold(now, RefusedItem::Topic(index), why, full);
         self.dirty.topics.insert(index);

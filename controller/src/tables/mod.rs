@@ -12,6 +12,7 @@ pub mod open_publication;
 pub mod publication;
 pub mod replication;
 pub mod service;
+pub mod share;
 pub mod smac;
 pub mod subscriber;
 pub mod subscriber_alias;
@@ -76,6 +77,12 @@ pub enum Key {
     Topic(topic::Key),
     /// A row of `publication` or `publication_v6`.
     Publication(publication::Key),
+    /// A member of the selector of share groups.
+    ShareMember(u32),
+    /// A group of that selector; its number is the topic's index.
+    ShareGroup(u32),
+    /// A row of `shared_topic`.
+    SharedTopic(topic::Key),
     /// A row of `open_publication`.
     OpenPublication(open_publication::Key),
 }
@@ -107,6 +114,12 @@ pub enum Value {
     Topic(topic::Action),
     /// Of `publication`.
     Publication(publication::Action),
+    /// Of a member of the selector of share groups.
+    ShareMember(topic::Offload),
+    /// Of a group of that selector.
+    ShareGroup(share::Members),
+    /// Of `shared_topic`: the group.
+    SharedTopic(u32),
     /// Of `open_publication`.
     OpenPublication(open_publication::Action),
 }
@@ -115,7 +128,7 @@ pub enum Value {
 pub const GROUPS: &str = "multicast group";
 
 /// The tables whose rows are the controller's own: unknown rows in them are removed.
-pub const TABLES: [&str; 13] = [
+pub const TABLES: [&str; 14] = [
     vlan::NAME,
     smac::NAME,
     dmac::NAME,
@@ -126,6 +139,7 @@ pub const TABLES: [&str; 13] = [
     subscriber::NAME,
     subscriber_alias::NAME,
     topic::NAME,
+    share::NAME,
     publication::NAME,
     publication::NAME_V6,
     open_publication::NAME,
@@ -147,6 +161,9 @@ impl Key {
             Key::Subscriber(_) => subscriber::NAME,
             Key::SubscriberAlias(_) => subscriber_alias::NAME,
             Key::Topic(_) => topic::NAME,
+            Key::ShareMember(_) => share::MEMBERS,
+            Key::ShareGroup(_) => share::GROUPS,
+            Key::SharedTopic(_) => share::NAME,
             Key::Publication(key) => key.table(),
             Key::OpenPublication(_) => open_publication::NAME,
         }
@@ -160,6 +177,9 @@ impl Key {
             | Key::Subscriber(_)
             | Key::SubscriberAlias(_)
             | Key::Topic(_)
+            | Key::ShareMember(_)
+            | Key::ShareGroup(_)
+            | Key::SharedTopic(_)
             | Key::Publication(_)
             | Key::OpenPublication(_) => true,
             Key::Digest(_)
@@ -207,6 +227,20 @@ pub fn encode(
                     replication::encode_group(*id, replicas)
                 }
                 (Key::Group(id), _) => replication::encode_group(*id, &[]),
+                (Key::ShareMember(id), Some(Value::ShareMember(offload))) => {
+                    share::encode_member(p4info, *id, Some(offload))?
+                }
+                (Key::ShareMember(id), None) => share::encode_member(p4info, *id, None)?,
+                (Key::ShareGroup(id), Some(Value::ShareGroup(members))) => {
+                    share::encode_group(p4info, *id, members)?
+                }
+                (Key::ShareGroup(id), None) => share::encode_group(p4info, *id, &[])?,
+                (Key::SharedTopic(key), Some(Value::SharedTopic(group))) => {
+                    table_entry(share::encode_topic(p4info, key, Some(*group))?)
+                }
+                (Key::SharedTopic(key), None) => {
+                    table_entry(share::encode_topic(p4info, key, None)?)
+                }
                 (key, Some(value)) => {
                     return Err(EntityError::Unset {
                         owner: format!("a row of {} with the value {value:?}", key.table()),
@@ -245,9 +279,17 @@ pub fn decode(p4info: &P4Info, entity: v1::Entity) -> Result<Option<(Key, Value)
         Some(Entity::PacketReplicationEngineEntry(entry)) => return Ok(replication::decode(entry)),
         Some(Entity::MeterEntry(entry)) => return Ok(meters::decode(p4info, &entry)),
         Some(Entity::DigestEntry(entry)) => return Ok(digests::decode(p4info, &entry)),
+        Some(Entity::ActionProfileMember(member)) => {
+            return share::decode_member(p4info, &member);
+        }
+        Some(Entity::ActionProfileGroup(group)) => return share::decode_group(p4info, &group),
         _ => return Ok(None),
     };
     let view = p4info.decode_entry(&entry)?;
+    if view.table.name == share::NAME {
+        let row = share::decode_topic(&view)?;
+        return Ok(row.map(|(key, group)| (Key::SharedTopic(key), Value::SharedTopic(group))));
+    }
     macro_rules! row {
         ($($name:pat => $kind:ident of $table:ident),*) => {
             match view.table.name.as_str() {

@@ -77,6 +77,14 @@ pub struct ToOne {
     pub copy_topic_id: u16,
 }
 
+impl Offload {
+    /// The multicast groups that it refers to.
+    pub fn groups(&self) -> impl Iterator<Item = u16> + use<> {
+        let groups = [self.group_q0, self.group_q1];
+        groups.into_iter().filter(|&group| group != 0)
+    }
+}
+
 impl Action {
     /// Names the pair of served sets.
     pub fn generation(&self) -> u32 {

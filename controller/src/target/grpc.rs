@@ -32,7 +32,7 @@ use super::{Counter, Event, Schema, Switch, Target, TargetError};
 use crate::apply::{Op, RowError, Update};
 use crate::config::TlsConfig;
 use crate::constants::{IN_LEASE, PATH_COUNTER, PATH_REASONS};
-use crate::tables::{Key, TABLES, Value, decode, digests, encode, idle_row, meters};
+use crate::tables::{Key, TABLES, Value, decode, digests, encode, idle_row, meters, share};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events that may wait for the reconciler before the stream is not read any further.
@@ -493,6 +493,16 @@ impl<R: Rpc> Target for GrpcTarget<R> {
         // What a switch cannot read back is written anew: an INSERT that meets it becomes a MODIFY.
         let groups = v1::MulticastGroupEntry::default().into();
         wanted.push(("multicast groups", groups, false));
+        wanted.push((
+            share::MEMBERS,
+            share::read_members(p4info).map_err(refused)?,
+            false,
+        ));
+        wanted.push((
+            share::GROUPS,
+            share::read_groups(p4info).map_err(refused)?,
+            false,
+        ));
         let sessions = v1::CloneSessionEntry::default().into();
         wanted.push(("clone sessions", sessions, false));
         for kind in [meters::Kind::Open, meters::Kind::Software] {

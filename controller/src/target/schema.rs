@@ -12,7 +12,7 @@ use prost::Message;
 use crate::constants::{OUT_LEASE, PATH_COUNTER};
 use crate::tables::{
     Key, Mac, Rate, TABLES, Value, digests, dmac, encode, endpoint, meters, open_publication,
-    publication, service, smac, subscriber, subscriber_alias, topic, vlan,
+    publication, service, share, smac, subscriber, subscriber_alias, topic, vlan,
 };
 
 /// The program: what a target loads.
@@ -221,6 +221,7 @@ fn samples() -> Vec<(Key, Value)> {
     };
     let admit_open = open_publication::Action { topic_index: 1 };
     let topic = Key::Topic(topic::Key { topic_index: 1 });
+    let shared = topic::Key { topic_index: 1 };
     let discard = topic::Action::Discard { generation: 1 };
     samples.extend([
         (Key::Meter(meters::Kind::Open, 1), Value::Rate(rate)),
@@ -234,6 +235,9 @@ fn samples() -> Vec<(Key, Value)> {
             Value::SubscriberAlias(set_alias),
         ),
         (topic, Value::Topic(topic::Action::Offload(offload))),
+        (Key::ShareMember(1), Value::ShareMember(offload)),
+        (Key::ShareGroup(1), Value::ShareGroup(share::members([1]))),
+        (Key::SharedTopic(shared), Value::SharedTopic(1)),
         (topic, Value::Topic(topic::Action::ToOne(to_one))),
         (topic, Value::Topic(discard)),
         (

@@ -211,6 +211,17 @@ impl Bench {
                 (addresses(&topic.served_q0), topic.copy_q0),
                 (addresses(&topic.served_q1), topic.copy_q1),
             ];
+            for (session, member) in &topic.shared {
+                let own = self.intent.sessions.get(session).copied();
+                let mut served = served.clone();
+                served[0].0.extend(own);
+                served[1].0.extend(own.filter(|_| member.serve_q1));
+                let generation = member.generation.0;
+                let known = self.served.entry((*index, generation)).or_default();
+                if !known.contains(&served) {
+                    known.push(served);
+                }
+            }
             let known = self.served.entry((*index, topic.generation.0)).or_default();
             if !known.contains(&served) {
                 known.push(served);
@@ -337,10 +348,53 @@ impl Bench {
         (members, copy)
     }
 
+    /// Whom a row reaches at both QoS, and whether the broker gets a copy.
+    fn sides(&self, offload: &topic::Offload) -> Served {
+        let groups = [offload.group_q0, offload.group_q1];
+        let copies = [offload.copy_q0, offload.copy_q1];
+        [0, 1].map(|side| {
+            let (members, copied) = self.members(groups[side]);
+            assert_eq!(copied, groups[side] != 0 && copies[side], "{offload:?}");
+            (members, copies[side])
+        })
+    }
+
+    /// The members that a topic's row leads to; empty without such a row.
+    pub fn share(&self, index: u32) -> Vec<(u32, topic::Offload)> {
+        let key = Key::SharedTopic(topic::Key { topic_index: index });
+        let Some(Value::SharedTopic(group)) = self.state.rows.get(&key) else {
+            return Vec::new();
+        };
+        let Some(Value::ShareGroup(members)) = self.state.rows.get(&Key::ShareGroup(*group)) else {
+            panic!("group {group} of the selector is not there");
+        };
+        let members = members
+            .iter()
+            .map(|id| match self.state.rows.get(&Key::ShareMember(*id)) {
+                Some(Value::ShareMember(offload)) => (*id, *offload),
+                _ => panic!("member {id} of group {group} is not there"),
+            });
+        members.collect()
+    }
+
     /// The law of the switch's state, at every moment: a topic's groups are there, and reach
     /// exactly those whom its generation serves.
     pub fn check(&self) {
         for (key, value) in &self.state.rows {
+            if let Key::SharedTopic(key) = key {
+                for (_, offload) in self.share(key.topic_index) {
+                    let index = TopicIndex(key.topic_index);
+                    let Some(served) = self.served.get(&(index, offload.generation)) else {
+                        continue;
+                    };
+                    let is = self.sides(&offload);
+                    assert!(
+                        served.contains(&is),
+                        "{index:?} {offload:?} reaches {is:?}, not {served:?}"
+                    );
+                }
+                continue;
+            }
             let (Key::Topic(key), Value::Topic(action)) = (key, value) else {
                 continue;
             };
@@ -348,9 +402,11 @@ impl Bench {
             let Some(served) = self.served.get(&(index, action.generation())) else {
                 continue; // Of a broker before.
             };
-            let (groups, copies) = match action {
-                topic::Action::Offload(o) => ([o.group_q0, o.group_q1], [o.copy_q0, o.copy_q1]),
-                topic::Action::Discard { .. } => ([0, 0], [false, false]),
+            let is = match action {
+                topic::Action::Offload(offload) => self.sides(offload),
+                topic::Action::Discard { .. } => {
+                    [(BTreeSet::new(), false), (BTreeSet::new(), false)]
+                }
                 topic::Action::ToOne(to_one) => {
                     let key = Key::Subscriber(subscriber::Key { rid: to_one.rid });
                     let Some(Value::Subscriber(deliver)) = self.state.rows.get(&key) else {
@@ -369,11 +425,6 @@ impl Bench {
                     continue;
                 }
             };
-            let is = [0, 1].map(|side| {
-                let (members, copied) = self.members(groups[side]);
-                assert_eq!(copied, groups[side] != 0 && copies[side], "{action:?}");
-                (members, copies[side])
-            });
             assert!(
                 served.contains(&is),
                 "{index:?} {action:?} reaches {is:?}, not {served:?}"
