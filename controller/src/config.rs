@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::constants::VLANS;
+use crate::hot::HotConfig;
 use crate::policy::Policy;
 use crate::tables::Rate;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub name: String,
     /// Which topics deserve room.
     pub policy: Policy,
+    /// How policy `hot` weighs.
+    pub hot: HotConfig,
     /// How long a group or row that no topic uses any more is kept for packets under way.
     pub drain_ms: u64,
     /// A station that is silent for so long is forgotten, and frames to it are flooded.
@@ -153,6 +156,7 @@ impl Default for Config {
             device_config: None,
             name: "topicswitch controller".into(),
             policy: Policy::All,
+            hot: HotConfig::default(),
             drain_ms: 50,
             station_timeout_s: 300,
             activity_window_s: 24 * 3600,
@@ -195,6 +199,11 @@ pub enum ConfigError {
     /// P4Runtime calls an election id of zero invalid.
     #[error("election_id: 0 is never primary; choose 1 or more")]
     ElectionId,
+    /// With less two topics would take turns.
+    #[error(
+        "hot.margin_percent: {0}; a topic that takes another's place has 100 % of its score or more"
+    )]
+    Margin(u32),
     /// A batch of nothing.
     #[error("batch: at least one update goes into a write")]
     Batch,
@@ -254,6 +263,8 @@ impl Config {
             }
         }
         for (key, ms) in [
+            ("hot.interval_ms", self.hot.interval_ms),
+            ("hot.hold_ms", self.hot.hold_ms),
             ("drain_ms", self.drain_ms),
             ("overdue_ms", self.overdue_ms),
             ("takeover_ms", self.takeover_ms),
@@ -270,6 +281,9 @@ impl Config {
         }
         if self.election_id == 0 {
             return Err(ConfigError::ElectionId);
+        }
+        if self.hot.margin_percent < 100 {
+            return Err(ConfigError::Margin(self.hot.margin_percent));
         }
         if self.batch == 0 {
             return Err(ConfigError::Batch);

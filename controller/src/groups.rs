@@ -27,8 +27,12 @@ struct Numbers {
 }
 
 impl Numbers {
+    fn count(&self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+
     fn take(&mut self, taken: impl Fn(u16) -> bool) -> Result<u16, Exhausted> {
-        let count = usize::from(self.last - self.first) + 1;
+        let count = self.count();
         for _ in 0..count {
             let number = self.next;
             self.next = if number == self.last {
@@ -117,6 +121,18 @@ impl Rids {
         self.sessions.remove(&session);
         self.owners.remove(&rid);
         Some(rid)
+    }
+
+    /// How many are given out, and how many there are.
+    pub(crate) fn numbers(&self) -> (usize, usize) {
+        (self.sessions.len(), self.numbers.count())
+    }
+
+    /// Whether one topic alone uses the session's replication id.
+    pub(crate) fn has_one_user(&self, session: SessionId) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|(_, users)| *users == 1)
     }
 
     /// The session's replication id.
@@ -228,6 +244,17 @@ impl Groups {
             self.by_replicas.remove(&group.replicas);
         }
         true
+    }
+
+    /// How many are given out, and how many there are.
+    pub(crate) fn numbers(&self) -> (usize, usize) {
+        (self.groups.len(), self.numbers.count())
+    }
+
+    /// Whether the topic alone uses the group.
+    pub(crate) fn is_of(&self, id: u16, topic: TopicIndex) -> bool {
+        let group = self.groups.get(&id);
+        group.is_some_and(|group| group.users.len() == 1 && group.users.contains_key(&topic))
     }
 
     /// The topics that use the group.

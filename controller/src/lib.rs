@@ -29,6 +29,7 @@ mod config;
 pub mod constants;
 pub mod device;
 mod groups;
+mod hot;
 mod index;
 pub mod installed;
 pub mod learning;
@@ -46,6 +47,7 @@ pub mod tables;
 pub mod target;
 
 pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
+pub use hot::HotConfig;
 pub use policy::Policy;
 pub use reconciler::{Connector, Controller, ControllerError, LinkError, run};
 pub use status::{

@@ -13,6 +13,7 @@ use crate::constants::{
     SESSION_COPY,
 };
 use crate::groups::{Exhausted, Groups, Rids};
+use crate::hot::Room;
 use crate::installed::Installed;
 use crate::learning::{Endpoint, Learning};
 use crate::shares::{Base, Members, SharePlan, shared_key};
@@ -149,6 +150,28 @@ impl Plan {
 
     pub(crate) fn is_planned(&self, index: TopicIndex) -> bool {
         self.topics.contains_key(&index)
+    }
+
+    /// Groups and replication ids that are given out, and how many there are.
+    pub(crate) fn numbers(&self) -> ((usize, usize), (usize, usize)) {
+        (self.groups.numbers(), self.rids.numbers())
+    }
+
+    /// What the topic alone holds of the switch.
+    pub(crate) fn held(&self, index: TopicIndex) -> Room {
+        let plan = self.topics.get(&index);
+        let groups = plan.map_or([None, None], |plan| plan.groups);
+        let alone = |group: u16| self.groups.is_of(group, index);
+        let sessions = plan.iter().flat_map(|plan| plan.members.keys());
+        let mut groups: Vec<u16> = groups.into_iter().flatten().collect();
+        groups.dedup();
+        Room {
+            topics: usize::from(plan.is_some()),
+            groups: groups.into_iter().filter(|group| alone(*group)).count(),
+            rids: sessions
+                .filter(|session| self.rids.has_one_user(**session))
+                .count(),
+        }
     }
 
     pub(crate) fn rid_of(&self, session: SessionId) -> Option<u16> {

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The choice of topics to offload.
 ///
-/// A policy only looks at what it is given, so that planning stays a function of its inputs; one
-/// that measures (rate × fan-out) gets its measurements the same way.
+/// What is admitted by name may still find no room; `hot` measures who is to have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Policy {
@@ -14,13 +13,16 @@ pub enum Policy {
     All,
     /// Those whose name matches one of these topic filters (MQTT's, with `+` and `#`).
     Pinned(Vec<String>),
+    /// Those with which the switch saves the broker most, by what is measured: see
+    /// [`crate::HotConfig`].
+    Hot,
 }
 
 impl Policy {
     /// Whether the topic of this name is to be offloaded.
     pub fn admits(&self, name: &str) -> bool {
         match self {
-            Policy::All => true,
+            Policy::All | Policy::Hot => true,
             Policy::Pinned(filters) => filters.iter().any(|filter| matches(filter, name)),
         }
     }

@@ -29,7 +29,7 @@ use crate::standby::Standby;
 use crate::status::{Handle, Mastership, Query, Status, report};
 use crate::tables::Key;
 use crate::target::{
-    Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
+    Counter, Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
 };
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -408,6 +408,8 @@ enum Outcome {
     Say(FromController),
     /// The broker waits in vain: why.
     Unlink(&'static str),
+    /// Counters that the policy asked for.
+    Counted(Vec<(Key, Counter)>),
     /// That was all.
     Done,
 }
@@ -481,6 +483,7 @@ impl<T: Target> Primary<T> {
                     Outcome::Say(answer) => self.say(answer),
                     // The broker waits for that answer; a new link starts without questions.
                     Outcome::Unlink(why) => self.unlink(why),
+                    Outcome::Counted(counters) => self.device.surveyed(now(), &counters),
                     Outcome::Done => {}
                 },
                 () = sleep => {}
@@ -508,6 +511,18 @@ impl<T: Target> Primary<T> {
         }
         for message in self.device.take_messages() {
             self.say(message);
+        }
+        if let Some(rows) = self.device.take_survey() {
+            let target = self.target.clone();
+            self.jobs.push(Box::pin(async move {
+                match target.counters(rows.clone()).await {
+                    Ok(counters) => Outcome::Counted(rows.into_iter().zip(counters).collect()),
+                    Err(error) => {
+                        tracing::warn!(%error, "counters cannot be read");
+                        Outcome::Done
+                    }
+                }
+            }));
         }
         let may_renew = self.may_renew(at);
         if let Some(action) = self.lease.poll(at, may_renew) {
@@ -598,6 +613,7 @@ impl<T: Target> Primary<T> {
                     self.act(action).await?;
                 }
             }
+            FromBroker::Rates { topics, .. } => self.device.rates(at, &topics),
             FromBroker::AskActivity { query, sessions } => self.ask_activity(query, sessions),
             FromBroker::Led(_) => {} // Only for standbys.
         }

@@ -33,6 +33,15 @@ pub enum FromBroker {
         /// The sessions asked about.
         sessions: Vec<SessionId>,
     },
+    /// Answer to [`FromController::AskRates`].
+    Rates {
+        /// Which question this answers.
+        query: u64,
+        /// Topics and how many PUBLISH came for each on the software path (those of which a tagged copy
+        /// came are not among them) since the question before; the topics with the most, the rest
+        /// left out. The first answer of a link is empty.
+        topics: Vec<(TopicIndex, u64)>,
+    },
     /// Whether a controller that is primary at its switch is linked. Only for standbys.
     Led(bool),
 }
@@ -80,6 +89,11 @@ pub enum FromController {
         address: IpAddr,
         /// Whether copies can be sent there.
         reachable: bool,
+    },
+    /// How much is published that the data plane does not see? Asked by a policy that measures.
+    AskRates {
+        /// Echoed by the answer.
+        query: u64,
     },
     /// Answer to [`FromBroker::AskActivity`].
     Activity {

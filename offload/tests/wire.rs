@@ -131,6 +131,7 @@ async fn every_message_arrives_as_it_was_sent() {
             address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             reachable: true,
         },
+        FromController::AskRates { query: 9 },
         FromController::Activity {
             query: 5,
             sessions: vec![
@@ -195,6 +196,10 @@ async fn every_message_arrives_as_it_was_sent() {
         FromBroker::Grant {
             request: 1,
             lease: Duration::from_millis(300),
+        },
+        FromBroker::Rates {
+            query: 9,
+            topics: vec![(TopicIndex(3), u64::MAX)],
         },
         FromBroker::AskActivity {
             query: 5,

@@ -71,6 +71,7 @@ impl Broker {
             FromController::Reachable { address, reachable } => {
                 self.on_reachable(address, reachable);
             }
+            FromController::AskRates { query } => self.offloading.tell_rates(query),
             FromController::Activity { query, sessions } => self.on_activity(now, query, &sessions),
         }
         self.settle(now);

@@ -8,6 +8,7 @@ pub(crate) mod generations;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod liveness;
+pub(crate) mod rates;
 pub(crate) mod shares;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,6 +70,7 @@ pub(crate) struct Offloading {
     pub(crate) gate: Gate,
     pub(crate) lease: Lease,
     pub(crate) liveness: Liveness,
+    pub(crate) rates: rates::Rates,
 }
 
 impl Offloading {
@@ -96,6 +98,7 @@ impl Offloading {
             gate: Gate::default(),
             lease,
             liveness: Liveness::default(),
+            rates: rates::Rates::default(),
         }
     }
 
@@ -215,6 +218,7 @@ impl Offloading {
         });
         self.outgoing.clear();
         self.unconfirmed.clear();
+        self.rates.forget();
         self.lease.disarm();
     }
 
@@ -312,6 +316,12 @@ impl Offloading {
         stats.grants += 1;
         self.outgoing
             .push_back(FromBroker::Grant { request, lease });
+    }
+
+    /// Tells what clients have published through the broker since it was asked before.
+    pub(crate) fn tell_rates(&mut self, query: u64) {
+        let topics = self.rates.take();
+        self.outgoing.push_back(FromBroker::Rates { query, topics });
     }
 
     /// Asks when these sessions last published.

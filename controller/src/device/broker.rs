@@ -47,6 +47,9 @@ impl Device {
         self.installed = None;
         self.planned = None;
         self.synced = true;
+        if let Some(hot) = &mut self.hot {
+            hot.start_over();
+        }
         self.replace_intent(intent);
     }
 

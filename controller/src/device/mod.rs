@@ -2,6 +2,7 @@
 //! reports, and gives out batches to write and messages for the broker. Time is an argument.
 
 mod broker;
+mod hot;
 mod outcomes;
 mod planning;
 
@@ -18,10 +19,12 @@ use offload::{
 use crate::apply::{Apply, RowError, Step, Update};
 use crate::config::Config;
 use crate::constants::{CPU_PORT, SESSION_ACK, SESSION_COPY};
+use crate::hot::Hot;
 use crate::index::Index;
 use crate::installed::Installed;
 use crate::learning::{Learning, News, Station};
 use crate::plan::Plan;
+use crate::policy::Policy;
 use crate::refusals::Refusals;
 use crate::tables::digests::Learned;
 use crate::tables::{Key, Value, smac};
@@ -72,6 +75,11 @@ pub struct Device {
     apply: Apply,
     refusals: Refusals,
     dirty: Dirty,
+    /// How many rows each table has room for.
+    sizes: HashMap<&'static str, usize>,
+    /// With policy `hot`.
+    hot: Option<Hot>,
+    measuring: hot::Measuring,
     /// Rows of stations and clients in the plan, to be taken out when they move.
     learned_rows: HashMap<Learner, Vec<Key>>,
     linked: bool,
@@ -100,7 +108,8 @@ impl Device {
     pub fn new(config: Arc<Config>, sizes: HashMap<&'static str, usize>) -> Self {
         let learning = Learning::new(config.broker_port);
         let plan = Plan::new(&config);
-        let apply = Apply::new(config.batch, config.drain(), sizes);
+        let apply = Apply::new(config.batch, config.drain(), sizes.clone());
+        let hot = (config.policy == Policy::Hot).then(|| Hot::new(config.hot));
         Self {
             election_id: config.election_id.into(),
             config,
@@ -110,6 +119,9 @@ impl Device {
             plan,
             apply,
             refusals: Refusals::default(),
+            sizes,
+            hot,
+            measuring: hot::Measuring::default(),
             dirty: Dirty {
                 infrastructure: true,
                 ..Dirty::default()
@@ -222,6 +234,7 @@ impl Device {
         loop {
             if self.apply.is_idle() {
                 self.wake(now);
+                self.measure(now);
                 let replanned = self.replan(now);
                 let revision = self.intent.as_ref().map(|intent| intent.revision);
                 if self.plan.is_touched() {
@@ -256,7 +269,8 @@ impl Device {
     pub fn next_deadline(&self) -> Option<Instant> {
         let apply = self.apply.next_deadline();
         let refusals = self.refusals.next_deadline();
-        apply.into_iter().chain(refusals).min()
+        let measuring = self.measuring_deadline();
+        [apply, refusals, measuring].into_iter().flatten().min()
     }
 
     // ---- Looking at it ------------------------------------------------------------------------

@@ -57,6 +57,9 @@ impl Device {
             return; // Tried again until it is gone; the lease is not renewed meanwhile.
         }
         let full = full.then_some(key.table());
+        if let Some(table) = full {
+            self.note_full(now, table);
+        }
         let why = if full.is_some() {
             Refusal::Capacity(format!("{}: {}", key.table(), error.message))
         } else if attempts >= ATTEMPTS {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use offload::{Intent, Refusal, RefusedItem, TopicIndex};
 
+use super::hot::is_cold;
 use super::{Device, Dirty, Learner};
 use crate::plan::{NotPlanned, View};
 use crate::tables::{GROUPS, Key, Value, subscriber};
@@ -121,11 +122,17 @@ impl Device {
         for index in dirty.topics {
             let was_planned = self.plan.is_planned(index);
             let item = RefusedItem::Topic(index);
-            if let Some(topic) = intent.topics.get(&index) {
+            let wanted = intent.topics.get(&index);
+            if let Some(topic) = wanted {
                 let mut served = topic.served_q0.union(&topic.served_q1);
                 let session = served
                     .find_map(|session| self.refusals.withheld(&RefusedItem::Session(*session)));
                 let withheld = self.refusals.withheld(&item).or(session).cloned();
+                let withheld = withheld.or_else(|| {
+                    let hot = self.hot.as_mut()?;
+                    let room = || self.measuring.room(now, &self.plan, &self.sizes).0;
+                    is_cold(now, hot, &self.plan, room, index, topic).then_some(Refusal::Policy)
+                });
                 let why = match withheld {
                     Some(why) => {
                         self.plan.drop_topic(index);
@@ -151,6 +158,9 @@ impl Device {
             } else {
                 self.plan.drop_topic(index);
                 self.refusals.left(now, &item);
+                if let Some(hot) = &mut self.hot {
+                    hot.forget(index);
+                }
             }
             if was_planned != self.plan.is_planned(index) {
                 dirty.publications.extend(self.index.publications_to(index));

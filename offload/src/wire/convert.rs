@@ -381,6 +381,16 @@ impl From<FromBroker> for proto::FromBroker {
                 lease: Some(wire_duration(lease)),
             }),
             FromBroker::Led(led) => Wire::Led(proto::Led { led }),
+            FromBroker::Rates { query, topics } => Wire::Rates(proto::Rates {
+                query,
+                topics: topics
+                    .into_iter()
+                    .map(|(topic, packets)| proto::TopicRate {
+                        topic: topic.0,
+                        packets,
+                    })
+                    .collect(),
+            }),
             FromBroker::AskActivity { query, sessions } => Wire::AskActivity(proto::AskActivity {
                 query,
                 sessions: sessions.into_iter().map(|s| s.0).collect(),
@@ -411,6 +421,14 @@ impl TryFrom<proto::FromBroker> for FromBroker {
                 lease: lease_from(need(grant.lease, "lease")?)?,
             },
             Wire::Led(led) => FromBroker::Led(led.led),
+            Wire::Rates(rates) => FromBroker::Rates {
+                query: rates.query,
+                topics: rates
+                    .topics
+                    .into_iter()
+                    .map(|rate| (TopicIndex(rate.topic), rate.packets))
+                    .collect(),
+            },
             Wire::AskActivity(ask) => FromBroker::AskActivity {
                 query: ask.query,
                 sessions: ask.sessions.into_iter().map(SessionId).collect(),
@@ -483,6 +501,7 @@ impl From<FromController> for proto::FromController {
                 address: ip_octets(address),
                 reachable,
             }),
+            FromController::AskRates { query } => Wire::AskRates(proto::AskRates { query }),
             FromController::Activity { query, sessions } => Wire::Activity(proto::ActivityAnswer {
                 query,
                 sessions: sessions
@@ -532,6 +551,7 @@ impl TryFrom<proto::FromController> for FromController {
                 address: ip_from(&reachable.address)?,
                 reachable: reachable.reachable,
             },
+            Wire::AskRates(ask) => FromController::AskRates { query: ask.query },
             Wire::Activity(answer) => FromController::Activity {
                 query: answer.query,
                 sessions: answer

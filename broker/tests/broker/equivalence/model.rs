@@ -390,6 +390,7 @@ impl Net {
                 }
             }
             FromBroker::AskActivity { .. } => panic!("nobody here has a keep-alive"),
+            FromBroker::Rates { .. } => panic!("nobody here asks for rates"),
             FromBroker::Led(_) => panic!("this controller is no standby"),
         }
     }
