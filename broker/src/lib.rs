@@ -62,7 +62,10 @@ pub use crate::config::{
     AclAction, AclConfig, AclRule, AdvertiseConfig, AuthConfig, ClientPattern, Config, ConfigError,
     OffloadConfig, Permit, Predefined, RateConfig, Takeover,
 };
-pub use crate::core::{Broker, SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
+pub use crate::core::{
+    Broker, PublisherPart, SessionInfo, Sizes, Status, SubscriberInfo, SubscriberPart,
+    TopicAccount, TopicInfo, TopicPart,
+};
 pub use crate::durable::{Changes, Restore, RestoreError};
 pub use crate::offloading::intent::Unserved;
 pub use crate::session::State;

@@ -28,10 +28,12 @@ pub mod apply;
 mod config;
 pub mod constants;
 pub mod device;
+mod explain;
 mod groups;
 mod hot;
 mod index;
 pub mod installed;
+mod latency;
 pub mod learning;
 pub mod lease;
 mod membership;
@@ -47,10 +49,10 @@ pub mod tables;
 pub mod target;
 
 pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
+pub use explain::{Member, PublicationReport, TopicReport, TopicState};
 pub use hot::HotConfig;
+pub use latency::InstallLatency;
 pub use policy::Policy;
 pub use reconciler::{Connector, Controller, ControllerError, LinkError, run};
-pub use status::{
-    EndpointStatus, Handle, Mastership, Member, Status, Stopped, TopicReport, TopicState,
-};
+pub use status::{EndpointStatus, Handle, Mastership, Status, Stopped};
 pub use target::{PipelineConfig, PipelineError};

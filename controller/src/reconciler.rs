@@ -24,9 +24,11 @@ use tonic::transport::Channel;
 use crate::apply::RowError;
 use crate::config::{Config, ConfigError};
 use crate::device::Device;
+use crate::explain::report;
+use crate::latency::Latencies;
 use crate::lease::{Action, Lease};
 use crate::standby::Standby;
-use crate::status::{Handle, Mastership, Query, Status, report};
+use crate::status::{Handle, Mastership, Query, Status};
 use crate::tables::Key;
 use crate::target::{
     Counter, Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
@@ -296,6 +298,7 @@ impl<T: Target> Session<'_, T> {
                 config: self.config.clone(),
                 address: self.address.clone(),
                 target: self.target.clone(),
+                latencies: Latencies::default(),
                 lease: Lease::new(Duration::from_millis(self.config.lease_patience_ms)),
                 device,
                 link: None,
@@ -421,6 +424,7 @@ struct Primary<T> {
     target: Arc<T>,
     device: Device,
     lease: Lease,
+    latencies: Latencies,
     link: Option<ControllerEnd>,
     writing: Option<Writing>,
     /// Reads for the broker and for queries.
@@ -563,6 +567,9 @@ impl<T: Target> Primary<T> {
     }
 
     fn say(&mut self, message: FromController) {
+        if let FromController::Installed { revision } = message {
+            self.latencies.installed(now(), revision);
+        }
         let sent = self.link.as_ref().map(|link| link.tx.send(message));
         if let Some(Err(_)) = sent {
             self.unlink("the broker does not listen any more");
@@ -573,6 +580,7 @@ impl<T: Target> Primary<T> {
         tracing::warn!(why, "the link to the broker is lost");
         self.link = None;
         self.lease.unlinked();
+        self.latencies.unlinked();
         self.device.link_lost();
     }
 
@@ -600,8 +608,12 @@ impl<T: Target> Primary<T> {
     async fn message(&mut self, message: FromBroker) -> Result<(), TargetError> {
         let at = now();
         match message {
-            FromBroker::Snapshot(intent) => self.device.snapshot(at, intent),
+            FromBroker::Snapshot(intent) => {
+                self.latencies.wanted(at, intent.revision);
+                self.device.snapshot(at, intent);
+            }
             FromBroker::Delta(delta) => {
+                self.latencies.wanted(at, delta.revision);
                 if let Err(error) = self.device.delta(at, &delta) {
                     tracing::error!(%error, "a delta does not fit; a new link brings a snapshot");
                     self.unlink("a delta did not fit");
@@ -661,6 +673,13 @@ impl<T: Target> Primary<T> {
                 let lease = self.lease.remaining(now());
                 let address = self.address.clone();
                 let mut status = Status::of(&self.device, address, self.link.is_some(), lease);
+                status.install = self.latencies.summary();
+                let waiting = self.latencies.oldest(now());
+                status.waiting_ms = waiting.and_then(|waiting| waiting.as_millis().try_into().ok());
+                let sizes = target.sizes().into_iter();
+                status.table_sizes = sizes
+                    .map(|(table, size)| (table.to_owned(), size))
+                    .collect();
                 self.jobs.push(Box::pin(async move {
                     match target.paths().await {
                         Ok(paths) => status.paths = paths,
@@ -671,17 +690,13 @@ impl<T: Target> Primary<T> {
                 }));
             }
             Query::Explain(name, answer) => {
-                let Some((mut report, row)) = report(&self.device, &name) else {
+                let Some(report) = report(&self.device, &name) else {
                     let _ = answer.send(None);
                     return;
                 };
                 self.jobs.push(Box::pin(async move {
-                    let counters = target.counters(vec![row]).await.unwrap_or_default();
-                    if let Some(counter) = counters.first() {
-                        report.packets = counter.packets;
-                        report.bytes = counter.bytes;
-                    }
-                    let _ = answer.send(Some(report));
+                    let counters = target.counters(report.rows()).await.unwrap_or_default();
+                    let _ = answer.send(Some(report.with(&counters)));
                     Outcome::Done
                 }));
             }

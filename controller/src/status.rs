@@ -1,16 +1,20 @@
 //! What there is to see of a running controller.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use offload::{Alias, RefusedItem, SessionId, TopicIndex};
+use offload::{Refusal, RefusedItem};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::device::Device;
-use crate::plan::topic_key;
-use crate::tables::{Key, Value, topic};
+use crate::explain::TopicReport;
+use crate::latency::InstallLatency;
+use crate::tables::topic;
+
+/// Refusals that a status lists one by one.
+const REFUSED_SHOWN: usize = 100;
 
 /// How the controller stands with its switch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,8 +66,20 @@ pub struct Status {
     pub broker_port: Option<u16>,
     /// Known clients.
     pub endpoints: Vec<EndpointStatus>,
-    /// What stays in software, and why.
+    /// Rows that each table has room for, where known.
+    pub table_sizes: BTreeMap<String, usize>,
+    /// How much stays in software, by reason.
+    pub refused_by_reason: BTreeMap<String, usize>,
+    /// What stays in software, and why; the first hundred.
     pub refused: Vec<(String, String)>,
+    /// Which topics deserve room.
+    pub policy: String,
+    /// Its election id, as primary or as it bids.
+    pub election_id: u128,
+    /// From a change of the intent until the switch holds it.
+    pub install: InstallLatency,
+    /// For how long the oldest change waits for the switch.
+    pub waiting_ms: Option<u64>,
     /// Packets to the broker's addresses by what became of them; empty when not to be read.
     pub paths: BTreeMap<String, u64>,
 }
@@ -82,7 +98,13 @@ impl Status {
             topics_wanted: 0,
             broker_port: None,
             endpoints: Vec::new(),
+            table_sizes: BTreeMap::new(),
+            refused_by_reason: BTreeMap::new(),
             refused: Vec::new(),
+            policy: String::new(),
+            election_id: 0,
+            install: InstallLatency::default(),
+            waiting_ms: None,
             paths: BTreeMap::new(),
         }
     }
@@ -101,7 +123,11 @@ impl Status {
             })
             .collect();
         endpoints.sort_by_key(|endpoint| endpoint.address);
-        let refused = device.refusals();
+        let mut refused_by_reason = BTreeMap::new();
+        for (_, why) in device.refusals() {
+            *refused_by_reason.entry(reason(why).to_owned()).or_default() += 1;
+        }
+        let refused = device.refusals().take(REFUSED_SHOWN);
         Self {
             switch,
             mastership: Mastership::Primary,
@@ -117,11 +143,28 @@ impl Status {
             topics_wanted: device.intent().map_or(0, |intent| intent.topics.len()),
             broker_port: device.learning().broker_port(),
             endpoints,
+            table_sizes: BTreeMap::new(),
+            refused_by_reason,
+            policy: device.policy(),
+            election_id: device.election_id(),
+            install: InstallLatency::default(),
+            waiting_ms: None,
             refused: refused
                 .map(|(item, why)| (describe(item), why.to_string()))
                 .collect(),
             paths: BTreeMap::new(),
         }
+    }
+}
+
+/// The kind of a refusal.
+fn reason(why: &Refusal) -> &'static str {
+    match why {
+        Refusal::Capacity(_) => "capacity",
+        Refusal::Unreachable => "unreachable",
+        Refusal::Unsupported(_) => "unsupported",
+        Refusal::Policy => "policy",
+        Refusal::Failing(_) => "failing",
     }
 }
 
@@ -131,137 +174,6 @@ fn describe(item: &RefusedItem) -> String {
         RefusedItem::Session(session) => format!("session {}", session.0),
         RefusedItem::Publication(key) => format!("publication of {} as {}", key.address, key.alias),
     }
-}
-
-/// Whether a topic is offloaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state", content = "why")]
-pub enum TopicState {
-    /// The switch holds what the broker wants.
-    Offloaded,
-    /// The switch holds an earlier state, or nothing yet.
-    Pending,
-    /// It stays in software: why.
-    Software(String),
-}
-
-/// One subscriber of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Member {
-    /// The broker's number of the session.
-    pub session: u32,
-    /// Where the client is.
-    pub address: Option<SocketAddr>,
-    /// Its port of the switch.
-    pub port: Option<u16>,
-    /// Its replication id.
-    pub rid: Option<u16>,
-    /// What it calls the topic.
-    pub alias: String,
-    /// Served at QoS 0.
-    pub q0: bool,
-    /// Served at QoS 1.
-    pub q1: bool,
-}
-
-/// One topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TopicReport {
-    /// The broker's index of it.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Whether it is offloaded.
-    pub state: TopicState,
-    /// The generation that the broker wants.
-    pub generation: u32,
-    /// The generation on the switch.
-    pub generation_installed: Option<u32>,
-    /// Multicast groups at QoS 0 and QoS 1.
-    pub groups: [Option<u16>; 2],
-    /// What the broker wants copied or acknowledged.
-    pub copies: String,
-    /// Who is served.
-    pub members: Vec<Member>,
-    /// Publications of it on the switch.
-    pub publications: usize,
-    /// Packets that its row has counted.
-    pub packets: u64,
-    /// Their octets.
-    pub bytes: u64,
-}
-
-/// All but the counters.
-pub(crate) fn report(device: &Device, name: &str) -> Option<(TopicReport, Key)> {
-    let intent = device.intent()?;
-    let by_number = name.parse().ok().map(TopicIndex);
-    let (index, topic) = intent
-        .topics
-        .iter()
-        .find(|(index, topic)| topic.name == name || Some(**index) == by_number)?;
-    let row = topic_key(*index);
-    let installed = match device.installed().get(&row) {
-        Some(Value::Topic(action)) => Some(*action),
-        _ => None,
-    };
-    let state = match device.refusal(&RefusedItem::Topic(*index)) {
-        Some(why) => TopicState::Software(why.to_string()),
-        None if device.planned_rows().get(&row) == device.installed().get(&row)
-            && installed.is_some() =>
-        {
-            TopicState::Offloaded
-        }
-        None => TopicState::Pending,
-    };
-    let member = |session: &SessionId| {
-        let address = intent.sessions.get(session).copied();
-        let alias: &Alias = topic.aliases.get(session).unwrap_or(&topic.home_alias);
-        let endpoint = address.and_then(|address| device.learning().endpoint(address.ip()));
-        Member {
-            session: session.0,
-            address,
-            port: endpoint.map(|endpoint| endpoint.port),
-            rid: device.rid_of(*session),
-            alias: alias.to_string(),
-            q0: topic.served_q0.contains(session),
-            q1: topic.served_q1.contains(session),
-        }
-    };
-    let publications = device
-        .installed()
-        .rows()
-        .filter(|(_, value)| {
-            matches!(value, Value::Publication(action) if action.topic_index == index.0)
-        })
-        .count();
-    let mut copies = Vec::new();
-    for (set, what) in [
-        (topic.copy_q0, "copy of QoS 0"),
-        (topic.copy_q1, "copy of QoS 1"),
-        (topic.ack_q1, "PUBACK by the switch"),
-    ] {
-        if set {
-            copies.push(what);
-        }
-    }
-    let report = TopicReport {
-        index: index.0,
-        name: topic.name.clone(),
-        state,
-        generation: topic.generation.0,
-        generation_installed: installed.map(|action| action.generation()),
-        groups: installed.map_or([None, None], |action| action.groups()),
-        copies: copies.join(", "),
-        members: topic
-            .served_q0
-            .union(&topic.served_q1)
-            .map(member)
-            .collect(),
-        publications,
-        packets: 0,
-        bytes: 0,
-    };
-    Some((report, row))
 }
 
 /// Something asked of a running controller.

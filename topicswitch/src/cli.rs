@@ -49,8 +49,10 @@ pub enum Command {
     Sub(SubArgs),
     /// Measure a broker, ours or any other that speaks MQTT-SN 1.2.
     Bench(BenchArgs),
-    /// What a running process does.
+    /// What running processes do.
     Status(StatusArgs),
+    /// Whether and how one topic is offloaded, and what becomes of a PUBLISH to it.
+    Explain(ExplainArgs),
     /// Show the main job: offload off, on, and a controller that is killed.
     Demo(DemoArgs),
     /// Look at configuration files.
@@ -494,9 +496,25 @@ pub struct BenchArgs {
 /// `status`
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Where the process answers.
+    /// Where a process answers; several times for broker, controller and switch apart.
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub at: Option<SocketAddr>,
+    pub at: Vec<SocketAddr>,
+    /// Print JSON: everything that each part says.
+    #[arg(long)]
+    pub json: bool,
+    /// Print everything that each part says, as text.
+    #[arg(long, conflicts_with = "json")]
+    pub all: bool,
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The topic's name, whether anybody uses it or not.
+    pub topic: String,
+    /// Where a process answers; several times for broker and controller apart.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub at: Vec<SocketAddr>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -17,6 +17,8 @@ pub mod commands;
 pub mod config;
 pub mod contract;
 pub mod demo;
+pub mod explain;
 pub mod load;
 pub mod node;
+pub mod overview;
 pub mod status;

@@ -61,6 +61,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Sub(args) => commands::sub::run(args, shutdown).await,
         Command::Bench(args) => until(shutdown, commands::bench::run(args)).await,
         Command::Status(args) => until(shutdown, commands::status::run(args, config)).await,
+        Command::Explain(args) => until(shutdown, commands::explain::run(args, config)).await,
         Command::Demo(args) => commands::demo::run(args, shutdown).await,
         Command::Config(command) => commands::config::run(&command),
     }
@@ -107,6 +108,7 @@ fn start_logging(command: &Command, config: &Config) -> anyhow::Result<()> {
             | Command::Sub(_)
             | Command::Bench(_)
             | Command::Status(_)
+            | Command::Explain(_)
             | Command::Demo(_)
             | Command::Config(_)
     );

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Json;
-use axum::routing::get;
-use http_body_util::{BodyExt, Empty};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::Request;
+use axum::routing::{get, post};
+use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -22,11 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 type Answer = Pin<Box<dyn Future<Output = Value> + Send>>;
 type Source = Arc<dyn Fn() -> Answer + Send + Sync>;
+type Explainer = Arc<dyn Fn(String) -> Answer + Send + Sync>;
 
 /// The parts of one process, each with the question that it answers.
 #[derive(Clone, Default)]
 pub struct Parts {
     parts: BTreeMap<&'static str, Source>,
+    explainers: BTreeMap<&'static str, Explainer>,
 }
 
 impl Parts {
@@ -41,6 +46,27 @@ impl Parts {
         self
     }
 
+    /// Adds a part's answer to the question about one topic.
+    #[must_use]
+    pub fn explaining<F, A>(mut self, name: &'static str, ask: F) -> Self
+    where
+        F: Fn(String) -> A + Send + Sync + 'static,
+        A: Future<Output = Value> + Send + 'static,
+    {
+        self.explainers
+            .insert(name, Arc::new(move |topic| Box::pin(ask(topic))));
+        self
+    }
+
+    /// Asks all parts about a topic.
+    pub async fn explain(&self, topic: &str) -> Value {
+        let mut all = serde_json::Map::new();
+        for (name, source) in &self.explainers {
+            all.insert((*name).to_owned(), source(topic.to_owned()).await);
+        }
+        Value::Object(all)
+    }
+
     /// Asks all parts.
     pub async fn ask(&self) -> Value {
         let mut all = serde_json::Map::new();
@@ -51,7 +77,12 @@ impl Parts {
     }
 }
 
-/// Serves `GET /status` at `address` until `shutdown`.
+/// The topic that is asked about, in the body: a name may hold any character.
+async fn explain(State(parts): State<Parts>, topic: String) -> Json<Value> {
+    Json(parts.explain(&topic).await)
+}
+
+/// Serves `GET /status` and `POST /explain` at `address` until `shutdown`.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -67,13 +98,13 @@ pub async fn serve(
                 "cannot answer `topicswitch status` at {address} (give another one with --status)"
             )
         })?;
-    let app = axum::Router::new().route(
-        "/status",
-        get(move || {
-            let parts = parts.clone();
-            async move { Json(parts.ask().await) }
-        }),
-    );
+    let app = axum::Router::new()
+        .route(
+            "/status",
+            get(|State(parts): State<Parts>| async move { Json(parts.ask().await) }),
+        )
+        .route("/explain", post(explain))
+        .with_state(parts);
     tokio::spawn(async move {
         let stopped = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned());
         if let Err(error) = stopped.await {
@@ -83,21 +114,59 @@ pub async fn serve(
     Ok(())
 }
 
+/// Where to ask: what was given, or the usual place.
+pub fn addresses(given: &[SocketAddr], default: SocketAddr) -> Vec<SocketAddr> {
+    match given {
+        [] => vec![default],
+        given => given.to_vec(),
+    }
+}
+
 /// Asks the process at `address`.
 ///
 /// # Errors
 /// Nobody answers there, or not with JSON.
 pub async fn fetch(address: SocketAddr) -> anyhow::Result<Value> {
-    let client: Client<_, Empty<&[u8]>> = Client::builder(TokioExecutor::new()).build_http();
-    let uri = format!("http://{address}/status")
-        .parse()
-        .context("status address")?;
-    let no_answer =
-        || format!("no topicswitch answers at {address} (is it running, and with that --status?)");
-    let response = tokio::time::timeout(PATIENCE, client.get(uri))
+    ask(address, "/status", None).await
+}
+
+/// Asks the process at `address` about a topic: what each of its parts says.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_explanation(
+    address: SocketAddr,
+    topic: &str,
+) -> anyhow::Result<serde_json::Map<String, Value>> {
+    match ask(address, "/explain", Some(topic)).await? {
+        Value::Object(parts) => Ok(parts),
+        _ => anyhow::bail!("what answers at {address} is no topicswitch"),
+    }
+}
+
+async fn ask(address: SocketAddr, path: &str, body: Option<&str>) -> anyhow::Result<Value> {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let uri = format!("http://{address}{path}");
+    let request = match body {
+        None => Request::get(uri).body(Full::default()),
+        Some(body) => Request::post(uri).body(Full::from(body.to_owned())),
+    };
+    let request = request.context("status address")?;
+    let no_answer = || {
+        format!(
+            "no topicswitch answers at {address}: start `up`, or `broker`, `controller` or `sim run` \
+             with --status {address}, or name another address with --at"
+        )
+    };
+    let response = tokio::time::timeout(PATIENCE, client.request(request))
         .await
         .with_context(no_answer)?
         .with_context(no_answer)?;
+    let status = response.status();
+    anyhow::ensure!(
+        status.is_success(),
+        "what answers at {address} is no topicswitch of this version: {status} for {path}"
+    );
     let body = response
         .into_body()
         .collect()

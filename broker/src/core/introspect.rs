@@ -38,6 +38,8 @@ pub struct Status {
     pub installed: u64,
     /// Answers that wait for their revision.
     pub answers_waiting: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
     /// Topics of the intent.
     pub intent_topics: usize,
     /// Publications of the intent.
@@ -172,6 +174,7 @@ impl Broker {
             revision: intent.revision.0,
             installed: self.offloading.installed().0,
             answers_waiting: self.offloading.gate.len(),
+            subscriptions: self.subscriptions.len(),
             intent_topics: intent.topics.len(),
             intent_publications: intent.publications.len(),
         }

@@ -6,6 +6,7 @@ mod connect;
 mod deliver;
 mod discovery;
 mod expire;
+mod explain;
 mod identity;
 mod introspect;
 mod limits;
@@ -28,6 +29,7 @@ use offload::{FromBroker, SessionId, TopicIndex};
 
 use share::Orphan;
 
+pub use explain::{PublisherPart, SubscriberPart, TopicAccount, TopicPart};
 pub use introspect::{SessionInfo, Sizes, Status, SubscriberInfo, TopicInfo};
 
 use crate::access::{Access, Policy};

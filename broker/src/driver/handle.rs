@@ -7,7 +7,7 @@ use super::ingress::Ingress;
 use super::io::IoStats;
 use super::shared::Shared;
 use super::ways::Outbound;
-use crate::core::{Broker, SessionInfo, Status, TopicInfo};
+use crate::core::{Broker, SessionInfo, Status, TopicAccount, TopicInfo};
 use crate::stats::Stats;
 use crate::store::StoreStatus;
 
@@ -102,6 +102,16 @@ impl Handle {
     /// When the broker has stopped.
     pub async fn topics(&self) -> Result<Vec<TopicInfo>, Gone> {
         self.look(Broker::topics).await
+    }
+
+    /// All there is to know of a topic name.
+    ///
+    /// # Errors
+    /// When the broker has stopped.
+    pub async fn explain(&self, name: impl Into<String>) -> Result<TopicAccount, Gone> {
+        let name = name.into();
+        self.look(move |broker| broker.explain(Instant::now(), &name))
+            .await
     }
 
     /// The topic of this name.

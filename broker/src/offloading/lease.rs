@@ -26,6 +26,8 @@ pub(crate) struct Lease {
     arming_until: Instant,
     /// What was installed when arming began; it is not begun again before there was progress.
     armed_at: Option<Revision>,
+    /// Whether this broker has granted any.
+    granted: bool,
 }
 
 impl Lease {
@@ -35,6 +37,7 @@ impl Lease {
             until: now + lease,
             arming_until: now,
             armed_at: None,
+            granted: false,
         }
     }
 
@@ -42,6 +45,12 @@ impl Lease {
     pub(crate) fn grant(&mut self, now: Instant, lease: Duration) {
         self.until = self.until.max(now + lease);
         self.armed_at = None;
+        self.granted = true;
+    }
+
+    /// Whether what `until` says comes from a grant, and not from caution after a start.
+    pub(crate) fn was_granted(&self) -> bool {
+        self.granted
     }
 
     /// Holds answers for a while, so that a controller that lags can catch up with them: without

@@ -285,6 +285,25 @@ impl Device {
         self.installed
     }
 
+    /// The election id with which its controller is primary.
+    pub fn election_id(&self) -> u128 {
+        self.election_id
+    }
+
+    /// Which topics deserve room, for people.
+    pub fn policy(&self) -> String {
+        format!("{:?}", self.config.policy)
+    }
+
+    /// The topic's publications, each with its row where it has one, in order.
+    pub fn publications_to(&self, index: TopicIndex) -> Vec<(PublicationKey, Option<Key>)> {
+        let mut keys = self.index.publications_to(index);
+        keys.sort_unstable();
+        keys.into_iter()
+            .map(|key| (key, self.plan.publication_row(&key)))
+            .collect()
+    }
+
     /// What is on the switch.
     pub fn installed(&self) -> &Installed {
         &self.apply.installed

@@ -70,6 +70,16 @@ pub async fn run(args: BrokerArgs, config: Config, tasks: Tasks) -> anyhow::Resu
 /// What the broker says of itself.
 pub fn broker_part(parts: Parts, node: &BrokerNode) -> Parts {
     let handle = node.handle.clone();
+    let explaining = handle.clone();
+    let parts = parts.explaining("broker", move |topic| {
+        let handle = explaining.clone();
+        async move {
+            match handle.explain(topic).await {
+                Ok(account) => serde_json::json!(account),
+                Err(gone) => serde_json::json!({ "error": gone.to_string() }),
+            }
+        }
+    });
     parts.with("broker", move || {
         let handle = handle.clone();
         async move {

@@ -6,6 +6,7 @@ use controller::{Handle, Policy};
 use crate::cli::ControllerArgs;
 use crate::config::Config;
 use crate::contract::RemoteBroker;
+use crate::explain::ControllerAccount;
 use crate::node::{self, Program, Tasks};
 use crate::status::{self, Parts};
 
@@ -60,6 +61,16 @@ pub async fn run(args: ControllerArgs, config: Config, tasks: Tasks) -> anyhow::
 /// What the controller says of itself.
 pub fn controller_part(parts: Parts, handle: &Handle) -> Parts {
     let handle = handle.clone();
+    let explaining = handle.clone();
+    let parts = parts.explaining("controller", move |topic| {
+        let handle = explaining.clone();
+        async move {
+            match explain(&handle, &topic).await {
+                Ok(account) => serde_json::json!(account),
+                Err(stopped) => serde_json::json!({ "error": stopped.to_string() }),
+            }
+        }
+    });
     parts.with("controller", move || {
         let handle = handle.clone();
         async move {
@@ -69,5 +80,14 @@ pub fn controller_part(parts: Parts, handle: &Handle) -> Parts {
                 Err(stopped) => serde_json::json!({ "error": stopped.to_string() }),
             }
         }
+    })
+}
+
+async fn explain(handle: &Handle, topic: &str) -> Result<ControllerAccount, controller::Stopped> {
+    let status = handle.status().await?;
+    Ok(ControllerAccount {
+        lease_remaining_ms: status.lease_remaining_ms,
+        mastership: serde_json::json!(status.mastership),
+        topic: handle.explain(topic).await?,
     })
 }

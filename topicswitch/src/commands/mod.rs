@@ -6,6 +6,7 @@ pub mod config;
 pub mod controller;
 pub mod demo;
 mod dtls;
+pub mod explain;
 pub mod pub_;
 pub mod sim;
 pub mod status;

@@ -1,0 +1,155 @@
+//! An explanation for people.
+
+use std::fmt::Write as _;
+
+use super::{Explanation, Verdict};
+
+/// Lines of one list that are shown.
+const LINES: usize = 50;
+
+pub(super) fn of(explanation: &Explanation) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out, explanation);
+    out
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Offloaded => "offloaded: the switch serves its subscribers",
+        Verdict::Partly => {
+            "partly offloaded: the switch serves some subscribers, the broker the others"
+        }
+        Verdict::Software => "in software: the broker serves its subscribers",
+        Verdict::Pending => "under way to the switch; the broker serves meanwhile",
+        Verdict::Unused => "not in use",
+    }
+}
+
+fn number<T: ToString>(value: Option<T>) -> String {
+    value.map_or("-".into(), |value| value.to_string())
+}
+
+fn write(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    writeln!(
+        out,
+        "{}: {}",
+        explanation.topic,
+        verdict(explanation.verdict)
+    )?;
+    for why in &explanation.why {
+        writeln!(out, "  {why}")?;
+    }
+    for part in &explanation.not_asked {
+        writeln!(out, "  (no {part} was asked: give its --at, too)")?;
+    }
+    let numbers = &explanation.numbers;
+    if numbers.index.is_some() {
+        writeln!(
+            out,
+            "\nindex {}, home alias {}, generation {} (on the switch: {})",
+            number(numbers.index),
+            number(numbers.home_alias.as_ref()),
+            number(numbers.generation),
+            number(numbers.generation_installed),
+        )?;
+        if let Some([q0, q1]) = numbers.groups {
+            writeln!(
+                out,
+                "multicast groups: {} at QoS 0 and -1, {} at QoS 1; also: {}",
+                number(q0),
+                number(q1),
+                numbers.copies.as_deref().unwrap_or("nothing"),
+            )?;
+        }
+        if let (Some(packets), Some(bytes)) = (explanation.packets, explanation.bytes) {
+            writeln!(
+                out,
+                "the switch has counted {packets} packets, {bytes} octets"
+            )?;
+        }
+    }
+    subscribers(out, explanation)?;
+    publishers(out, explanation)?;
+    writeln!(out, "\npath of a PUBLISH")?;
+    for (qos, steps) in &explanation.path {
+        writeln!(out, "  {qos}")?;
+        for (n, step) in steps.iter().enumerate() {
+            writeln!(out, "    {}. {step}", n + 1)?;
+        }
+    }
+    Ok(())
+}
+
+fn subscribers(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    let all = &explanation.subscribers;
+    writeln!(out, "\nsubscribers: {}", all.len())?;
+    for subscriber in all.iter().take(LINES) {
+        let broker = &subscriber.broker;
+        let by = match (broker.served_q0, broker.served_q1) {
+            (true, true) => "by the switch",
+            (true, false) => "QoS 0 by the switch, QoS 1 by the broker",
+            (false, true) => "QoS 1 by the switch, QoS 0 by the broker",
+            (false, false) => "by the broker",
+        };
+        write!(
+            out,
+            "  {} at {} ({}), QoS {}, as {}: {by}",
+            broker.client_id,
+            broker.address,
+            broker.state,
+            number(broker.granted),
+            number(broker.alias.as_ref()),
+        )?;
+        if !broker.share_groups.is_empty() {
+            write!(out, ", member of {}", broker.share_groups.join(", "))?;
+        }
+        if let Some(member) = &subscriber.switch {
+            write!(
+                out,
+                ", port {}, rid {}, {} copies",
+                number(member.port),
+                number(member.rid),
+                member.packets
+            )?;
+        }
+        match &broker.why {
+            Some(why) => writeln!(out, " ({why})")?,
+            None => writeln!(out)?,
+        }
+    }
+    if all.len() > LINES {
+        writeln!(out, "  and {} others", all.len() - LINES)?;
+    }
+    Ok(())
+}
+
+fn publishers(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    let all = &explanation.publishers;
+    writeln!(out, "\npublishers: {}", all.len())?;
+    for publisher in all.iter().take(LINES) {
+        let who = publisher
+            .client_id
+            .as_deref()
+            .unwrap_or("anybody, at QoS -1");
+        let at = publisher.address.as_ref();
+        let at = at.map_or(String::new(), |at| format!(" at {at}"));
+        let admitted = match publisher.installed {
+            Some(true) => ": admitted by the switch",
+            Some(false) => ": left to the broker",
+            None => "",
+        };
+        write!(out, "  {who}{at} as {}{admitted}", publisher.alias)?;
+        if let Some(packets) = publisher.packets.filter(|_| publisher.address.is_some()) {
+            write!(out, ", {packets} packets")?;
+        }
+        match &publisher.why {
+            Some(why) => writeln!(out, " ({why})")?,
+            None => writeln!(out)?,
+        }
+    }
+    if all.len() > LINES {
+        writeln!(out, "  and {} others", all.len() - LINES)?;
+    }
+    Ok(())
+}
