@@ -219,7 +219,6 @@ fn unserved(why: Unserved, session: &Session) -> String {
         Unserved::BehindForwarder => {
             "it is behind a forwarder, which only the broker wraps for".into()
         }
-        Unserved::NotIpv4 => "the data plane copies to IPv4 addresses only".into(),
         Unserved::Unreachable => {
             "the switch has seen no packet of it yet, so nobody knows behind which port it is"
                 .into()
