@@ -4,7 +4,7 @@
 //! behind the switch, and the switch's host, where the controller runs too. Switch and broker share
 //! a second network for what is not MQTT-SN.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::system::{DEADLINE, TestClient};
 pub const BROKER: &str = "10.0.0.1:1884";
 const CONTRACT: &str = "10.9.0.1:9560";
 const BROKER_STATUS: &str = "10.9.0.1:9561";
+const CONTROLLER_STATUS: &str = "127.0.0.1:9562";
 const P4RUNTIME: &str = "127.0.0.1:9559";
 
 /// The `topicswitch` binary of this build.
@@ -79,7 +80,7 @@ pub struct Network {
     runtime: tokio::runtime::Runtime,
     _broker: Process,
     _switch: Process,
-    _host: Namespace,
+    host: Namespace,
 }
 
 impl Network {
@@ -96,6 +97,14 @@ impl Network {
     /// # Panics
     /// When a part of it cannot be started.
     pub fn start_with(target: Target, controller_flags: &str) -> Self {
+        Self::configured(target, None, controller_flags)
+    }
+
+    /// The same with a configuration file for broker and controller.
+    ///
+    /// # Panics
+    /// When a part of it cannot be started.
+    pub fn configured(target: Target, config: Option<&Path>, controller_flags: &str) -> Self {
         let namespace = || Namespace::new().expect("a namespace");
         let (host, broker, publisher, subscriber) =
             (namespace(), namespace(), namespace(), namespace());
@@ -137,9 +146,13 @@ impl Network {
             "broker --listen {BROKER} --offload {CONTRACT} --contract-insecure --status {BROKER_STATUS}"
         ));
         let broker_process = Process::start(broker_process, Some(&broker));
-        let controller = command(&format!(
-            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --contract-insecure --ports 1,2,3 {controller_flags}"
+        let mut controller = command(&format!(
+            "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --contract-insecure \
+             --ports 1,2,3 --status {CONTROLLER_STATUS} {controller_flags}"
         ));
+        if let Some(config) = config {
+            controller.arg("--config").arg(config);
+        }
         let controller = Process::start(controller, Some(&host));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -153,7 +166,7 @@ impl Network {
             runtime: runtime.expect("a runtime"),
             _broker: broker_process,
             _switch: switch,
-            _host: host,
+            host,
         };
         network.until(|status| status["broker"]["counters"]["grants"].as_u64() >= Some(2));
         network
@@ -161,13 +174,12 @@ impl Network {
 
     /// What the broker says of itself; null while it does not answer.
     pub fn status(&self) -> serde_json::Value {
-        let mut command = Command::new(topicswitch());
-        command.args(["status", "--json", "--at", BROKER_STATUS]);
-        let output = self
-            .broker
-            .run(|| command.output())
-            .expect("topicswitch runs");
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
+        ask(&self.broker, BROKER_STATUS)
+    }
+
+    /// What the controller says of itself and its switch; null while it does not answer.
+    pub fn controller_status(&self) -> serde_json::Value {
+        ask(&self.host, CONTROLLER_STATUS)
     }
 
     /// Asks for the broker's status until it is as it should be.
@@ -222,4 +234,11 @@ impl Network {
     pub async fn client() -> TestClient {
         TestClient::on_udp(BROKER.parse().expect("an address")).await
     }
+}
+
+fn ask(host: &Namespace, address: &str) -> serde_json::Value {
+    let mut command = Command::new(topicswitch());
+    command.args(["status", "--json", "--at", address]);
+    let output = host.run(|| command.output()).expect("topicswitch runs");
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
