@@ -4,6 +4,7 @@
 //! behind the switch, and the switch's host, where the controller runs too. Switch and broker share
 //! a second network for what is not MQTT-SN.
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -14,6 +15,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::repository;
 use crate::system::{DEADLINE, TestClient};
+use crate::workload::{Load, Place};
 
 /// Where clients find the broker.
 pub const BROKER: &str = "10.0.0.1:1884";
@@ -142,9 +144,12 @@ impl Network {
             )),
         };
         let switch = Process::start(switch, Some(&host));
-        let broker_process = command(&format!(
+        let mut broker_process = command(&format!(
             "broker --listen {BROKER} --offload {CONTRACT} --contract-insecure --status {BROKER_STATUS}"
         ));
+        if let Some(config) = config {
+            broker_process.arg("--config").arg(config);
+        }
         let broker_process = Process::start(broker_process, Some(&broker));
         let mut controller = command(&format!(
             "controller --switch {P4RUNTIME} --device-id 0 --broker {CONTRACT} --contract-insecure \
@@ -206,6 +211,25 @@ impl Network {
         );
     }
 
+    async fn installed_and(&self, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let mut again = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            again.tick().await;
+            let status = self.status();
+            let state = &status["broker"]["state"];
+            let installed =
+                !state["controller"].is_null() && state["installed"] == state["revision"];
+            if installed && is_so(&status) {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not in force: {status:#}"
+            );
+        }
+    }
+
     /// PUBLISH messages that came to the broker, with a tag or without.
     ///
     /// # Panics
@@ -233,6 +257,46 @@ impl Network {
     /// When it cannot have a socket.
     pub async fn client() -> TestClient {
         TestClient::on_udp(BROKER.parse().expect("an address")).await
+    }
+}
+
+/// Clients with even numbers live on the publishers' host, the others on the subscribers'.
+impl Place for Network {
+    async fn client(&mut self, n: u8) -> TestClient {
+        let host = match n % 2 {
+            0 => &self.publisher,
+            _ => &self.subscriber,
+        };
+        let socket = host.run(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a free port");
+            socket.connect(BROKER).expect("an address");
+            socket
+        });
+        TestClient::on_socket(socket)
+    }
+
+    async fn until_in_force(&self) {
+        let grants = |status: &serde_json::Value| status["broker"]["counters"]["grants"].as_u64();
+        let before = grants(&self.status()).unwrap_or(0);
+        // One grant may have been under way; the next one says that the lease is running.
+        self.installed_and(|status| grants(status) >= Some(before + 2))
+            .await;
+    }
+
+    async fn until_installed(&self) {
+        self.installed_and(|_| true).await;
+    }
+
+    async fn load(&self) -> Load {
+        let status = self.status();
+        let counter = |name: &str| {
+            let counter = &status["broker"]["counters"][name];
+            counter.as_u64().expect("a counter")
+        };
+        Load {
+            untagged: counter("publish_untagged"),
+            tagged: counter("publish_tagged"),
+        }
     }
 }
 

@@ -47,6 +47,16 @@ impl TestClient {
         Self::new(Socket::Udp(socket))
     }
 
+    /// A client on a socket that is connected to the broker already, of a host of its own maybe.
+    ///
+    /// # Panics
+    /// When the socket cannot be used, or outside of a runtime.
+    pub fn on_socket(socket: std::net::UdpSocket) -> Self {
+        socket.set_nonblocking(true).expect("a socket");
+        let socket = UdpSocket::from_std(socket).expect("a runtime");
+        Self::new(Socket::Udp(socket))
+    }
+
     pub(super) fn on_host(host: Host, to: SocketAddr) -> Self {
         Self::new(Socket::Host { host, to })
     }

@@ -67,6 +67,19 @@ struct Slot {
     took_over: bool,
 }
 
+/// Where a workload can run.
+#[allow(async_fn_in_trait)] // Whoever runs it does not move it to another thread.
+pub trait Place {
+    /// The socket of client `n`; each is taken once.
+    async fn client(&mut self, n: u8) -> TestClient;
+    /// Waits until the switch, if there is one, holds what the broker wants and may offload.
+    async fn until_in_force(&self);
+    /// Waits until the switch, if there is one, holds what the broker wants.
+    async fn until_installed(&self);
+    /// What the broker has seen.
+    async fn load(&self) -> Load;
+}
+
 /// Runs a workload on a system of this kind.
 ///
 /// # Panics
@@ -77,10 +90,29 @@ pub async fn run(workload: &Workload, kind: Kind) -> (Vec<Observation>, Load) {
         ..broker::Config::default()
     };
     let mut system = System::start(kind, config, workload.clients).await;
-    system.until_in_force().await;
+    let outcome = run_on(workload, &mut system).await;
+    system.stop().await;
+    outcome
+}
+
+/// The configuration that [`run_on`] asks of a broker that is there already.
+pub fn configuration() -> String {
+    let mut yaml = String::from("broker:\n  predefined_topics:\n");
+    for (id, name) in generate::predefined() {
+        yaml.push_str(&format!("    {id}: {name:?}\n"));
+    }
+    yaml
+}
+
+/// Runs a workload on what is there.
+///
+/// # Panics
+/// When a step does not come to rest.
+pub async fn run_on(workload: &Workload, place: &mut impl Place) -> (Vec<Observation>, Load) {
+    place.until_in_force().await;
     let mut slots = Vec::new();
     for n in 0..workload.clients {
-        let client = system.client(n).await;
+        let client = place.client(n).await;
         slots.push(Slot {
             client,
             state: State::Off,
@@ -93,18 +125,32 @@ pub async fn run(workload: &Workload, kind: Kind) -> (Vec<Observation>, Load) {
     for op in &workload.ops {
         let answers = step(&mut slots, op).await;
         come_to_rest(&mut slots, op.client()).await;
-        system.until_installed().await;
+        place.until_installed().await;
         observations.push(observe(&mut slots, op, answers));
     }
-    let stats = system.broker.stats().await.expect("the broker runs");
-    system.stop().await;
-    (
-        observations,
+    (observations, place.load().await)
+}
+
+impl Place for System {
+    async fn client(&mut self, n: u8) -> TestClient {
+        System::client(self, n).await
+    }
+
+    async fn until_in_force(&self) {
+        System::until_in_force(self).await;
+    }
+
+    async fn until_installed(&self) {
+        System::until_installed(self).await;
+    }
+
+    async fn load(&self) -> Load {
+        let stats = self.broker.stats().await.expect("the broker runs");
         Load {
             untagged: stats.publish_untagged,
             tagged: stats.publish_tagged,
-        },
-    )
+        }
+    }
 }
 
 fn client_id(client: u8, incarnation: u32) -> String {

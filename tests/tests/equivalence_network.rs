@@ -1,0 +1,56 @@
+//! The one law over the kernel's sockets: broker, controller and switch are processes, every host has a
+//! network namespace of its own, and the switch is sim or BMv2.
+
+use system_tests::data_plane::Target;
+use system_tests::network::Network;
+use system_tests::system::Kind;
+use system_tests::workload::{Workload, configuration, run, run_on};
+use system_tests::{netns, on_path, require};
+
+const CLIENTS: u8 = 5;
+const STEPS: usize = 60;
+
+fn is_the_same(seed: u64, target: Target) {
+    eprintln!("seed {seed}, {target:?}");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let workload = Workload::random(seed, CLIENTS, STEPS);
+    let (alone, alone_load) = runtime.block_on(run(&workload, Kind::BrokerAlone));
+
+    let config = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(config.path(), configuration()).expect("it is written");
+    let mut network = Network::start_with(target, Some(config.path()));
+    let (whole, whole_load) = runtime.block_on(run_on(&workload, &mut network));
+
+    for (n, (alone, whole)) in alone.iter().zip(&whole).enumerate() {
+        assert_eq!(
+            alone, whole,
+            "seed {seed}, {target:?}, step {n} of {STEPS}: left is the broker alone"
+        );
+    }
+    assert_eq!(alone.len(), whole.len());
+    let seen = whole_load.untagged + whole_load.tagged;
+    assert!(
+        seen < alone_load.untagged,
+        "some never reached the broker: {whole_load:?} {alone_load:?}"
+    );
+}
+
+#[test]
+fn clients_in_namespaces_observe_what_the_broker_alone_lets_them_observe() {
+    if !require("netns", netns::available()) {
+        return;
+    }
+    let ethtool = on_path("ethtool").is_some();
+    for target in Target::selected() {
+        if target == Target::Bmv2 && !require("ethtool", ethtool) {
+            continue;
+        }
+        for seed in [201, 202] {
+            is_the_same(seed, target);
+        }
+    }
+}
