@@ -49,7 +49,7 @@ impl Churner {
     }
 }
 
-pub fn measure(lab: &Lab, plan: &Plan) {
+pub(crate) fn measure(lab: &Lab, plan: &Plan) {
     let mut publisher = lab.publisher("churn-publisher");
     let topics: Vec<String> = (0..TOPICS).map(|n| format!("fast/churn/{n}")).collect();
     let mut first = None;

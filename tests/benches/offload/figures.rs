@@ -4,19 +4,19 @@ use std::time::Duration;
 
 /// Times that were measured.
 #[derive(Default)]
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    pub fn add(&mut self, time: Duration) {
+    pub(crate) fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
     /// The time that this share of all does not exceed, in microseconds.
-    pub fn quantile(&mut self, share: f64) -> f64 {
+    pub(crate) fn quantile(&mut self, share: f64) -> f64 {
         self.0.sort_unstable();
         let last = self.0.len().saturating_sub(1);
         let at = (last as f64 * share).round() as usize;
@@ -25,7 +25,7 @@ impl Times {
     }
 
     /// One line of a table.
-    pub fn say(&mut self, name: &str) {
+    pub(crate) fn say(&mut self, name: &str) {
         let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| self.quantile(share));
         let count = self.count();
         println!(

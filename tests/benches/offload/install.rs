@@ -11,7 +11,7 @@ const TOPIC: &str = "fast/install";
 const OTHERS: usize = 9;
 const PACE: Duration = Duration::from_millis(2);
 
-pub fn measure(lab: &Lab, plan: &Plan) {
+pub(crate) fn measure(lab: &Lab, plan: &Plan) {
     let mut publisher = lab.publisher("install-publisher");
     let alias = publisher.register(TOPIC);
     let mut others = Vec::new();

@@ -19,7 +19,7 @@ const OFFLOADED: &str = "controller:\n  policy:\n    pinned: [\"fast/#\", \"benc
 
 /// A kind of place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Site {
+pub(crate) enum Site {
     /// `topicswitch up`: broker, controller and sim in one process, clients on UDP sockets of loopback.
     Up,
     /// `topicswitch sim`, `broker` and `controller`, and every host in a network namespace of its own.
@@ -29,7 +29,7 @@ pub enum Site {
 }
 
 impl Site {
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "up" => Some(Site::Up),
             "sim" => Some(Site::Sim),
@@ -38,7 +38,7 @@ impl Site {
         }
     }
 
-    pub fn needs_namespaces(self) -> bool {
+    pub(crate) fn needs_namespaces(self) -> bool {
         self != Site::Up
     }
 }
@@ -52,8 +52,8 @@ enum Parts {
 }
 
 /// A running system.
-pub struct Lab {
-    pub broker: SocketAddr,
+pub(crate) struct Lab {
+    pub(crate) broker: SocketAddr,
     parts: Parts,
     _config: tempfile::NamedTempFile,
 }
@@ -63,7 +63,7 @@ fn free_address(of: impl Fn(SocketAddr) -> std::io::Result<SocketAddr>) -> Socke
 }
 
 impl Lab {
-    pub fn start(site: Site) -> Self {
+    pub(crate) fn start(site: Site) -> Self {
         let config = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(config.path(), OFFLOADED).expect("it is written");
         let (broker, parts) = match site {
@@ -114,13 +114,13 @@ impl Lab {
     }
 
     /// One of the broker's counters; 0 while it does not answer.
-    pub fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         let counter = &self.broker_status()["broker"]["counters"][name];
         counter.as_u64().unwrap_or(0)
     }
 
     /// PUBLISH that the broker has seen, with a tag or without.
-    pub fn seen_by_broker(&self) -> u64 {
+    pub(crate) fn seen_by_broker(&self) -> u64 {
         let status = self.broker_status();
         let counters = &status["broker"]["counters"];
         let count = |name: &str| counters[name].as_u64().expect("a counter");
@@ -128,7 +128,7 @@ impl Lab {
     }
 
     /// Packets to the broker by what became of them, as the switch counts them.
-    pub fn paths(&self) -> Vec<(String, u64)> {
+    pub(crate) fn paths(&self) -> Vec<(String, u64)> {
         let status = match &self.parts {
             Parts::Up { status, .. } => ask(*status),
             Parts::Network(network) => network.controller_status(),
@@ -148,7 +148,7 @@ impl Lab {
     }
 
     /// Runs `work` on the publishers' host.
-    pub fn on_publisher<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn on_publisher<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self.host(|network| &network.publisher) {
             Some(host) => host.run(work),
             None => work(),
@@ -156,7 +156,7 @@ impl Lab {
     }
 
     /// Runs `work` on the subscribers' host.
-    pub fn on_subscriber<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn on_subscriber<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self.host(|network| &network.subscriber) {
             Some(host) => host.run(work),
             None => work(),
@@ -164,21 +164,21 @@ impl Lab {
     }
 
     /// A connected client on the publishers' host.
-    pub fn publisher(&self, client_id: &str) -> Speaker {
+    pub(crate) fn publisher(&self, client_id: &str) -> Speaker {
         let mut speaker = self.on_publisher(|| Speaker::open(self.broker));
         speaker.connect(client_id);
         speaker
     }
 
     /// A connected client on the subscribers' host.
-    pub fn subscriber(&self, client_id: &str) -> Speaker {
+    pub(crate) fn subscriber(&self, client_id: &str) -> Speaker {
         let mut speaker = self.on_subscriber(|| Speaker::open(self.broker));
         speaker.connect(client_id);
         speaker
     }
 
     /// Publishes until the broker does not see it any more.
-    pub fn until_offloaded(&self, publisher: &Speaker, alias: Alias) {
+    pub(crate) fn until_offloaded(&self, publisher: &Speaker, alias: Alias) {
         self.until("messages bypass the broker", |lab| {
             let before = lab.seen_by_broker();
             for _ in 0..3 {

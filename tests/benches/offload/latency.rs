@@ -10,7 +10,7 @@ use crate::speaker::{Heard, Speaker, number};
 const PACE: Duration = Duration::from_millis(1);
 const LOST: Duration = Duration::from_secs(2);
 
-pub fn measure(lab: &Lab, plan: &Plan) {
+pub(crate) fn measure(lab: &Lab, plan: &Plan) {
     let mut subscriber = lab.subscriber("latency-subscriber");
     let mut publisher = lab.publisher("latency-publisher");
     for topic in ["fast/latency", "slow/latency"] {

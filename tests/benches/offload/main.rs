@@ -18,13 +18,13 @@ use lab::{Lab, Site};
 use topicswitch::load::Machine;
 
 /// What to measure, and how long.
-pub struct Plan {
+pub(crate) struct Plan {
     what: String,
     site: Site,
     /// Of each measurement.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// PUBLISH a second, where there is a rate.
-    pub rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
 }
 
 const USAGE: &str = "\

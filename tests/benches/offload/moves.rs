@@ -93,7 +93,7 @@ fn come_and_go(mover: &mut Speaker, stop: &AtomicBool) -> Seen {
     seen
 }
 
-pub fn measure(lab: &Lab, plan: &Plan) {
+pub(crate) fn measure(lab: &Lab, plan: &Plan) {
     let rate = plan.rate.unwrap_or(RATE);
     let settings = Settings {
         subscribers: STAYING,

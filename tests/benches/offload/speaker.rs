@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES: u32 = 5;
 
 /// A client.
-pub struct Speaker {
-    pub socket: UdpSocket,
+pub(crate) struct Speaker {
+    pub(crate) socket: UdpSocket,
     buffer: Vec<u8>,
     last_msg_id: u16,
     /// Of the socket: to set it again would cost a system call a message.
@@ -24,7 +24,7 @@ pub struct Speaker {
 
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// An answer to the request with this MsgId, and the topic id in it.
     Answer(MsgId, u16),
     /// CONNACK.
@@ -37,7 +37,7 @@ pub enum Heard {
 
 impl Speaker {
     /// On a socket of the network that the calling thread is in.
-    pub fn open(broker: SocketAddr) -> Self {
+    pub(crate) fn open(broker: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
         socket.connect(broker).expect("an address");
         // Only root may have more than the system's limit; without it the limit holds.
@@ -52,14 +52,14 @@ impl Speaker {
         }
     }
 
-    pub fn send(&self, packet: &Packet<'_>) {
+    pub(crate) fn send(&self, packet: &Packet<'_>) {
         let mut bytes = [0; 1500];
         let length = packet.encode(&mut bytes).expect("it fits a frame");
         self.socket.send(&bytes[..length]).expect("it is sent");
     }
 
     /// The next packet; None when none comes in this time.
-    pub fn hear(&mut self, patience: Option<Duration>) -> Option<Heard> {
+    pub(crate) fn hear(&mut self, patience: Option<Duration>) -> Option<Heard> {
         if self.patience != patience {
             let set = self.socket.set_read_timeout(patience);
             set.expect("a timeout above zero");
@@ -110,11 +110,11 @@ impl Speaker {
     }
 
     /// What is there already, on a socket that does not wait.
-    pub fn hear_now(&mut self) -> Option<Heard> {
+    pub(crate) fn hear_now(&mut self) -> Option<Heard> {
         self.read()
     }
 
-    pub fn next_msg_id(&mut self) -> MsgId {
+    pub(crate) fn next_msg_id(&mut self) -> MsgId {
         self.last_msg_id = self.last_msg_id % u16::MAX + 1;
         MsgId(self.last_msg_id)
     }
@@ -147,7 +147,7 @@ impl Speaker {
         panic!("no answer to {packet:?}");
     }
 
-    pub fn connect(&mut self, client_id: &str) {
+    pub(crate) fn connect(&mut self, client_id: &str) {
         let connect = Packet::Connect(Connect {
             will: false,
             clean_session: true,
@@ -158,7 +158,7 @@ impl Speaker {
         self.ask(&connect, |heard| *heard == Heard::Connected, |_| {});
     }
 
-    pub fn register(&mut self, topic_name: &str) -> Alias {
+    pub(crate) fn register(&mut self, topic_name: &str) -> Alias {
         let msg_id = self.next_msg_id();
         let register = Packet::Register(Register {
             topic_id: 0,
@@ -169,7 +169,7 @@ impl Speaker {
         Alias::normal(self.ask(&register, answer, |_| {}).0)
     }
 
-    pub fn subscribe(&mut self, filter: &str, meanwhile: impl FnMut(Heard)) -> Duration {
+    pub(crate) fn subscribe(&mut self, filter: &str, meanwhile: impl FnMut(Heard)) -> Duration {
         let msg_id = self.next_msg_id();
         let subscribe = Packet::Subscribe(Subscribe {
             dup: false,
@@ -181,7 +181,7 @@ impl Speaker {
         self.ask(&subscribe, answer, meanwhile).1
     }
 
-    pub fn unsubscribe(&mut self, filter: &str, meanwhile: impl FnMut(Heard)) -> Duration {
+    pub(crate) fn unsubscribe(&mut self, filter: &str, meanwhile: impl FnMut(Heard)) -> Duration {
         let msg_id = self.next_msg_id();
         let unsubscribe = Packet::Unsubscribe(Unsubscribe {
             msg_id,
@@ -192,7 +192,7 @@ impl Speaker {
     }
 
     /// PUBLISH at QoS 0 of 100 octets that begin with the number.
-    pub fn publish(&self, alias: Alias, number: u64) {
+    pub(crate) fn publish(&self, alias: Alias, number: u64) {
         let mut data = [0x55; 100];
         data[..8].copy_from_slice(&number.to_be_bytes());
         self.send(&Packet::Publish(Publish {
@@ -207,7 +207,7 @@ impl Speaker {
 }
 
 /// The number at the beginning of a payload of [`Speaker::publish`].
-pub fn number(stamp: &[u8; 24]) -> u64 {
+pub(crate) fn number(stamp: &[u8; 24]) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&stamp[..8]);
     u64::from_be_bytes(number)
