@@ -22,7 +22,7 @@ fn is_the_same(seed: u64, target: Target) {
 
     let config = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(config.path(), configuration()).expect("it is written");
-    let mut network = Network::start_with(target, Some(config.path()));
+    let mut network = Network::configured(target, Some(config.path()), "");
     let (whole, whole_load) = runtime.block_on(run_on(&workload, &mut network));
 
     for (n, (alone, whole)) in alone.iter().zip(&whole).enumerate() {
