@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use system_tests::histories::{Checker, History, Outcome, history, shrink};
+use system_tests::histories::{Checker, History, Outcome, Sabotage, history, shrink};
 use system_tests::repository;
 
 /// Histories of each run of this test.
 const HISTORIES: u64 = 2000;
 /// Histories that shrinking may try.
-const TRIES: usize = 2000;
+const TRIES: usize = 600;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -160,6 +160,20 @@ fn histories_that_broke_the_law_once_keep_it_now() {
 }
 
 #[test]
+fn a_system_that_is_broken_on_purpose_is_found_out() {
+    let checker = Checker::default();
+    for sabotage in Sabotage::ALL {
+        let breaks = |seed: &u64| {
+            let outcome = checker.check_sabotaged(&history(*seed), Some(sabotage));
+            !outcome.broken.is_empty()
+        };
+        let seed = (1..=500).find(breaks);
+        eprintln!("{sabotage:?}: history {seed:?}");
+        assert!(seed.is_some(), "500 histories do not see {sabotage:?}");
+    }
+}
+
+#[test]
 fn a_history_is_the_same_each_time_it_runs() {
     for seed in [3, 5, 8, 13, 21, 34, 55, 89] {
         let run = || -> Outcome { Checker::default().check(&history(seed)) };
@@ -192,6 +206,9 @@ fn all_that_breaks_the_law() {
         if let Some(broken) = outcome.broken.first() {
             failed += 1;
             eprintln!("{seed}: {broken}");
+            if count == 1 {
+                eprintln!("{}", history(seed));
+            }
         }
     }
     eprintln!("{failed} of {count} histories fail, {:?}", start.elapsed());

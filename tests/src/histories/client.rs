@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mqttsn::types::{Alias, Qos, TopicIdType};
+use mqttsn::Packet;
+use mqttsn::packet::Publish;
+use mqttsn::types::{Alias, MsgId, Qos, TopicIdType};
 use topicswitch::client::{Answer, ClientCore, ConnectOptions, RequestError, Retry, Will};
 
 use super::events::{Connecting, Op, Topic, predefined_name};
@@ -99,6 +101,10 @@ pub(super) struct Client {
     connecting: Option<Connecting>,
     /// Which wills, by incarnation and connection, have been given.
     wills: u32,
+    /// The last PUBLISH of QoS 1, and its message's id.
+    last_publish: Option<(String, Vec<u8>)>,
+    /// The messages that were sent again.
+    pub(super) again: Vec<String>,
     aliases: BTreeMap<String, u16>,
     todo: VecDeque<Todo>,
     /// The next thing to do is not to be done before.
@@ -153,6 +159,8 @@ impl Client {
             last_sent: 0,
             connecting: None,
             wills: 0,
+            last_publish: None,
+            again: Vec::new(),
             aliases: BTreeMap::new(),
             todo: VecDeque::new(),
             pause_until: 0,
@@ -178,6 +186,11 @@ impl Client {
     /// Whether nothing is left to do or to wait for.
     pub(super) fn is_idle(&self) -> bool {
         self.todo.is_empty() && self.doing.is_none()
+    }
+
+    /// The 802.1Q tag of its frames.
+    pub(super) fn tag(&self) -> Option<u16> {
+        self.tag
     }
 
     /// Its keep-alive timer, in seconds.
@@ -218,7 +231,7 @@ impl Client {
     /// Begins a step. One that makes no sense in the client's state is left out, so that any part
     /// of a history is a history.
     pub(super) fn begin(&mut self, now: Millis, round: usize, op: &Op) {
-        let Some(todo) = self.plan(op) else {
+        let Some(todo) = self.plan(now, round, op) else {
             return;
         };
         self.taken.push(Taken {
@@ -231,7 +244,7 @@ impl Client {
         self.pause_until = now;
     }
 
-    fn plan(&mut self, op: &Op) -> Option<VecDeque<Todo>> {
+    fn plan(&mut self, now: Millis, round: usize, op: &Op) -> Option<VecDeque<Todo>> {
         let mut todo = VecDeque::new();
         let active = self.state == State::Active;
         match op {
@@ -294,6 +307,37 @@ impl Client {
                         gap: *gap,
                     });
                 }
+            }
+            Op::Again if active => self.again(),
+            Op::Long(name) | Op::Damaged(name)
+                if matches!(self.state, State::Off | State::Active) =>
+            {
+                self.publish_alone(now, round, op, *name);
+            }
+            Op::Spoof(whom) if *whom != self.n => {
+                let ip = client_ip(self.address.is_ipv6(), 0, *whom);
+                self.send_from(SocketAddr::new(ip, 40_000), vec![3, 0x7f, 0]);
+            }
+            Op::Forge { topic, generation } => {
+                let tag = [
+                    14,
+                    0xfe,
+                    0,
+                    0x54,
+                    0x53,
+                    1,
+                    0,
+                    0,
+                    0,
+                    *topic,
+                    0,
+                    0,
+                    0,
+                    *generation,
+                ];
+                let publish = [8, 0x0c, 0x02, b'x', b'y', 0, 0, b'!'];
+                let from = SocketAddr::new(self.address.ip(), 9);
+                self.send_from(from, [&tag[..], &publish].concat());
             }
             Op::Disconnect if active => todo.push_back(Todo::Disconnect),
             Op::Sleep if active => todo.push_back(Todo::Sleep),
@@ -399,24 +443,87 @@ impl Client {
         self.core.publish(at, alias, qos, retain, &data)
     }
 
+    /// The last PUBLISH of QoS 1 again.
+    fn again(&mut self) {
+        if let Some((id, mut payload)) = self.last_publish.clone() {
+            self.again.push(id);
+            let flags = if payload[0] == 1 { 4 } else { 2 };
+            payload[flags] |= 0x80;
+            let datagram = self.datagram(self.address, payload);
+            self.frames.push(datagram.frame());
+        }
+    }
+
+    /// A PUBLISH at QoS −1 that is long, or damaged.
+    fn publish_alone(&mut self, now: Millis, round: usize, op: &Op, name: [u8; 2]) {
+        self.published_count += 1;
+        let id = format!("p{}:{}", self.n, self.published_count);
+        let topic = Topic::Short(name).name();
+        let mut data = format!("{id} {topic} ").into_bytes();
+        let damaged = matches!(op, Op::Damaged(_));
+        if !damaged {
+            // With this it fills an Ethernet frame, give or take a few octets.
+            data.resize(1425 + self.published_count as usize % 20, b'.');
+        }
+        let publish = Packet::Publish(Publish {
+            dup: false,
+            qos: Qos::MinusOne,
+            retain: false,
+            alias: Alias::short(name),
+            msg_id: MsgId(0),
+            data: &data,
+        });
+        let mut payload = vec![0; publish.encoded_len()];
+        publish.encode(&mut payload).expect("short enough");
+        let mut datagram = self.datagram(self.address, payload);
+        if damaged {
+            datagram.checksum = Checksum::Flipped(0x0100);
+        } else {
+            let qos = Qos::MinusOne;
+            self.published.push(Published {
+                id,
+                topic,
+                qos,
+                round,
+                sent: now,
+            });
+        }
+        self.frames.push(datagram.frame());
+    }
+
+    /// A datagram of somebody else's, or of nobody's.
+    fn send_from(&mut self, from: SocketAddr, payload: Vec<u8>) {
+        let datagram = self.datagram(from, payload);
+        self.frames.push(datagram.frame());
+    }
+
+    fn datagram(&self, src: SocketAddr, payload: Vec<u8>) -> Datagram {
+        Datagram {
+            eth_src: Client::mac(self.n),
+            eth_dst: BROKER.mac,
+            tag: self.tag,
+            src,
+            dst: broker_at(src.is_ipv6()),
+            tos: 0,
+            identification: 0,
+            ttl: 64,
+            checksum: Checksum::Right,
+            payload,
+        }
+    }
+
     fn flush(&mut self, now: Millis) {
         while let Some(payload) = self.core.poll_transmit() {
             if self.state == State::Crashed {
                 continue;
             }
             self.last_sent = now;
-            let datagram = Datagram {
-                eth_src: Client::mac(self.n),
-                eth_dst: BROKER.mac,
-                tag: self.tag,
-                src: self.address,
-                dst: broker_at(self.address.is_ipv6()),
-                tos: 0,
-                identification: 0,
-                ttl: 64,
-                checksum: Checksum::Right,
-                payload,
-            };
+            let flags = if payload[0] == 1 { 4 } else { 2 };
+            if payload[flags - 1] == 0x0c && payload[flags] & 0x60 == 0x20 {
+                let id = format!("p{}:{}", self.n, self.published_count);
+                self.last_publish = Some((id, payload.clone()));
+            }
+            let datagram = self.datagram(self.address, payload);
             self.frames.push(datagram.frame());
         }
     }
@@ -443,6 +550,9 @@ impl Client {
         };
         if datagram.dst != self.address {
             return; // It lives there no more.
+        }
+        if matches!(datagram.checksum, Checksum::Flipped(_)) {
+            return; // Damaged: its host drops it.
         }
         if datagram.src != broker_at(self.address.is_ipv6())
             || datagram.checksum != Checksum::Right

@@ -127,6 +127,21 @@ pub enum Op {
         /// Milliseconds between two of them.
         gap: u8,
     },
+    /// The last PUBLISH of QoS 1 again, with DUP.
+    Again,
+    /// A message of longer than its tagged copy may be, PUBLISH at QoS −1 under a short name.
+    Long([u8; 2]),
+    /// A PUBLISH at QoS −1 that is damaged on its way.
+    Damaged([u8; 2]),
+    /// A datagram that says nothing, with another client's address as its source.
+    Spoof(u8),
+    /// A tag of the data plane, in front of a PUBLISH, from a UDP port of its own.
+    Forge {
+        /// The topic index that the tag names.
+        topic: u8,
+        /// The generation.
+        generation: u8,
+    },
     /// DISCONNECT.
     Disconnect,
     /// DISCONNECT with a duration. From its answer on the client hears nothing.

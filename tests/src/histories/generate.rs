@@ -157,6 +157,16 @@ impl Generator {
             true => (self.alias_topic(), Qos::MinusOne),
             false => (self.topic(&NAMES), self.qos()),
         };
+        if self.random.random_ratio(1, 60) {
+            // So slow that the broker may miss the client, if it does not ask who publishes.
+            return Op::Publish {
+                topic,
+                qos,
+                retain: false,
+                count: self.random.random_range(10..24),
+                gap: 255,
+            };
+        }
         Op::Publish {
             topic,
             qos,
@@ -280,6 +290,23 @@ impl Generator {
                 retained += u8::from(*retain);
                 *retain &= retained <= 1;
             }
+        }
+        if !free.is_empty() && self.random.random_ratio(1, 5) {
+            let n = self.of(&free);
+            let name = self.of(&SHORT);
+            // Not `Spoof`: whoever uses another's address is taken for it by the switch's learning,
+            // and draws its messages to himself.
+            let op = match self.random.random_range(0..4) {
+                0 => Op::Again,
+                1 => Op::Long(name),
+                2 => Op::Damaged(name),
+                _ => Op::Forge {
+                    topic: self.random.random_range(0..8),
+                    generation: self.random.random_range(0..40),
+                },
+            };
+            let at = self.random.random_range(0..12);
+            steps.push(client(at, n, op));
         }
         if self.faults && self.random.random_ratio(1, 3) {
             let at = self.random.random_range(0..15);

@@ -20,12 +20,14 @@ mod generate;
 mod law;
 mod links;
 mod rpc;
+mod sabotage;
 mod shrink;
 mod text;
 mod world;
 
 pub use events::History;
 pub use generate::history;
+pub use sabotage::Sabotage;
 pub use shrink::shrink;
 pub use text::NoHistory;
 
@@ -68,10 +70,16 @@ impl Default for Checker {
 impl Checker {
     /// Runs a history on both, and compares.
     pub fn check(&self, history: &History) -> Outcome {
+        self.check_sabotaged(history, None)
+    }
+
+    /// As [`check`](Self::check), with the whole system broken on purpose.
+    pub fn check_sabotaged(&self, history: &History, sabotage: Option<Sabotage>) -> Outcome {
         let mut history = history.clone();
         history.rounds.extend(generate::ending(history.clients));
         let history = &history;
-        let whole = in_virtual_time(|| World::whole(history, self.pipeline.clone()));
+        let whole =
+            in_virtual_time(|| World::whole(history, self.pipeline.clone()).sabotaged(sabotage));
         let alone = in_virtual_time(|| World::alone(history, &whole.starts));
         Outcome {
             broken: law::compare(&alone, &whole),

@@ -106,6 +106,13 @@ impl fmt::Display for Op {
                     "publish {topic} qos={qos} count={count} gap={gap}{retain}"
                 )
             }
+            Op::Again => f.write_str("again"),
+            Op::Long(name) => write!(f, "long {}", Topic::Short(*name)),
+            Op::Damaged(name) => write!(f, "damaged {}", Topic::Short(*name)),
+            Op::Spoof(whom) => write!(f, "spoof {whom}"),
+            Op::Forge { topic, generation } => {
+                write!(f, "forge topic={topic} generation={generation}")
+            }
             Op::Disconnect => f.write_str("disconnect"),
             Op::Sleep => f.write_str("sleep"),
             Op::Wake => f.write_str("wake"),
@@ -214,6 +221,13 @@ impl<'a> Words<'a> {
         }
     }
 
+    fn short(&mut self) -> Result<[u8; 2], String> {
+        match self.topic()? {
+            Topic::Short(name) => Ok(name),
+            other => Err(format!("`{other}` is no short name")),
+        }
+    }
+
     fn connecting(&mut self) -> Result<Connecting, String> {
         let will = match self.text("will") {
             None => None,
@@ -268,6 +282,14 @@ fn op(words: &mut Words<'_>) -> Result<Op, String> {
             retain: words.flag("retain"),
             count: words.value("count")?,
             gap: words.value("gap")?,
+        },
+        "again" => Op::Again,
+        "long" => Op::Long(words.short()?),
+        "damaged" => Op::Damaged(words.short()?),
+        "spoof" => Op::Spoof(words.number()?),
+        "forge" => Op::Forge {
+            topic: words.value("topic")?,
+            generation: words.value("generation")?,
         },
         "disconnect" => Op::Disconnect,
         "sleep" => Op::Sleep,

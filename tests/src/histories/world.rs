@@ -1,6 +1,5 @@
 //! One run of a history: on the broker alone, or on broker, controller and switch.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use super::control::{Answer, Control, Said, way_of};
 use super::events::{Fault, History, Op, PREDEFINED, What};
 use super::links::{Links, Millis, Way};
 use super::rpc::{Ask, Connection};
+use super::sabotage::Sabotage;
 use crate::frame::{Checksum, Datagram};
 use crate::hosts::BROKER;
 
@@ -62,14 +62,13 @@ pub(super) struct World<'a> {
     links: Links<Item>,
     broker: Broker,
     clients: Vec<Client>,
-    /// Which client is at an address, and the tag of its frames.
-    neighbours: BTreeMap<IpAddr, (u8, Option<u16>)>,
     control: Option<Control>,
     phase: Phase,
     round: usize,
     starts: Vec<Millis>,
     not_before: &'a [Millis],
     grants_wanted: u64,
+    sabotage: Option<Sabotage>,
     strange: Vec<String>,
     trace: u64,
 }
@@ -112,16 +111,22 @@ impl<'a> World<'a> {
             links: Links::new(seed),
             broker: Broker::new(config, base).expect("a valid configuration"),
             clients: (0..history.clients).map(|n| history.client(n)).collect(),
-            neighbours: BTreeMap::new(),
             grants_wanted: if control.is_some() { 2 } else { 0 },
             control,
             phase: Phase::Before(0),
             round: 0,
             starts: Vec::new(),
             not_before,
+            sabotage: None,
             strange: Vec::new(),
             trace: 0xcbf2_9ce4_8422_2325,
         }
+    }
+
+    /// Breaks the system on purpose.
+    pub(super) fn sabotaged(mut self, sabotage: Option<Sabotage>) -> Self {
+        self.sabotage = sabotage;
+        self
     }
 
     /// Runs to the end.
@@ -314,7 +319,7 @@ impl<'a> World<'a> {
         let links = self.history.pace.links;
         while let Some(transmit) = self.broker.poll_transmit() {
             let to = transmit.to;
-            let Some(&(n, tag)) = self.neighbours.get(&to.ip()) else {
+            let Some((n, tag)) = neighbour(&self.clients, to.ip()) else {
                 continue;
             };
             let frame = Datagram {
@@ -336,6 +341,14 @@ impl<'a> World<'a> {
             self.links.send(self.now, Way::FromBroker, links, item);
         }
         while let Some(message) = self.broker.poll_offload() {
+            if self.sabotage == Some(Sabotage::InstalledTooEarly)
+                && let FromBroker::Delta(delta) = &message
+            {
+                let revision = delta.revision;
+                let at = self.at();
+                self.broker
+                    .handle_offload(at, FromController::Installed { revision });
+            }
             let link = self.control.as_ref().and_then(|c| c.link.as_ref());
             if let Some(link) = link.filter(|link| link.leads) {
                 let item = Item::ToController(link.number, message);
@@ -433,7 +446,10 @@ impl<'a> World<'a> {
                     control.dialling.push(dialling);
                 }
             }
-            (_, Item::Ask(ask)) => {
+            (_, Item::Ask(mut ask)) => {
+                if let Some(sabotage) = self.sabotage {
+                    sabotage.spoil(&mut ask);
+                }
                 if let Some(control) = &mut self.control {
                     let left = control.ask(now, ask);
                     self.leave(left, None);
@@ -474,6 +490,21 @@ impl<'a> World<'a> {
             _ if !link.leads => return,
             _ => {}
         }
+        let message = match (self.sabotage, message) {
+            (
+                Some(Sabotage::NobodyPublishes),
+                FromController::Activity {
+                    query,
+                    mut sessions,
+                },
+            ) => {
+                for session in &mut sessions {
+                    session.idle = None;
+                }
+                FromController::Activity { query, sessions }
+            }
+            (_, message) => message,
+        };
         self.broker.handle_offload(at, message);
     }
 
@@ -488,10 +519,11 @@ impl<'a> World<'a> {
         {
             return;
         }
-        self.neighbours
-            .insert(datagram.src.ip(), (datagram.eth_src[5], datagram.tag));
-        self.broker
-            .handle_datagram(at, datagram.src, &datagram.payload);
+        let mut payload = &datagram.payload[..];
+        if self.sabotage == Some(Sabotage::NoGenerations) && payload.starts_with(&[14, 0xfe]) {
+            payload = &payload[14..];
+        }
+        self.broker.handle_datagram(at, datagram.src, payload);
     }
 
     // ---- Rounds -------------------------------------------------------------------------------
@@ -645,4 +677,15 @@ impl<'a> World<'a> {
             }
         }
     }
+}
+
+/// Which client is at an address, and the tag of its frames. Its host's neighbour table is
+/// right: whoever spoofs an address does not answer for it.
+fn neighbour(clients: &[Client], ip: IpAddr) -> Option<(u8, Option<u16>)> {
+    let last = match ip {
+        IpAddr::V4(ip) => ip.octets()[3],
+        IpAddr::V6(ip) => ip.octets()[15],
+    };
+    let n = last.checked_sub(2)?;
+    Some((n, clients.get(usize::from(n))?.tag()))
 }
