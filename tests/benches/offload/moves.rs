@@ -20,6 +20,8 @@ const STAY: Duration = Duration::from_millis(20);
 /// The load's topic, whatever its run is called.
 const FILTER: &str = "bench/+/0";
 
+const MOVER: &str = "moves-mover";
+
 /// What the one that comes and goes saw.
 #[derive(Default)]
 struct Seen {
@@ -71,6 +73,8 @@ impl Seen {
 fn come_and_go(mover: &mut Speaker, stop: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     while !stop.load(Ordering::Relaxed) {
+        // A new session knows no topic id: what is published before it does comes through the broker.
+        mover.connect(MOVER);
         let mut arrived: Vec<(u64, Instant)> = Vec::new();
         let mut note = |heard: Heard| {
             if let Heard::Message(stamp) = heard {
@@ -103,7 +107,7 @@ pub(crate) fn measure(lab: &Lab, plan: &Plan) {
         sleep: true,
         ..Settings::new(lab.broker)
     };
-    let mut mover = lab.subscriber("moves-mover");
+    let mut mover = lab.subscriber(MOVER);
     let stop = AtomicBool::new(false);
     let broker_before = lab.seen_by_broker();
     let (outcome, mut seen) = std::thread::scope(|scope| {
