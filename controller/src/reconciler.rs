@@ -633,14 +633,18 @@ impl<T: Target> Primary<T> {
     }
 
     fn ask_activity(&mut self, query: u64, sessions: Vec<SessionId>) {
-        let rows: Vec<(SessionId, Vec<Key>)> = sessions
+        let at = now();
+        let rows: Vec<(SessionId, Vec<Key>, Option<Duration>)> = sessions
             .into_iter()
-            .map(|session| (session, self.device.publication_rows(session)))
+            .map(|session| {
+                let rows = self.device.publication_rows(session);
+                (session, rows, self.device.idle_since_withdrawn(at, session))
+            })
             .collect();
         let target = self.target.clone();
         let patience = Duration::from_millis(self.config.write_timeout_ms);
         self.jobs.push(Box::pin(async move {
-            let all: Vec<Key> = rows.iter().flat_map(|(_, rows)| rows.clone()).collect();
+            let all: Vec<Key> = rows.iter().flat_map(|(_, rows, _)| rows.clone()).collect();
             let idle = if all.is_empty() {
                 Vec::new()
             } else {
@@ -657,9 +661,14 @@ impl<T: Target> Primary<T> {
             let mut idle = idle.into_iter();
             let sessions = rows
                 .iter()
-                .map(|(session, rows)| Activity {
+                .map(|(session, rows, withdrawn)| Activity {
                     session: *session,
-                    idle: idle.by_ref().take(rows.len()).flatten().min(),
+                    idle: idle
+                        .by_ref()
+                        .take(rows.len())
+                        .flatten()
+                        .chain(*withdrawn)
+                        .min(),
                 })
                 .collect();
             Outcome::Say(FromController::Activity { query, sessions })

@@ -354,6 +354,30 @@ async fn activity_is_the_most_recent_hit_of_the_sessions_publications() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publisher_whose_rows_are_gone_was_perhaps_heard_until_they_went() {
+    let mut running = Running::ready(config()).await;
+    let of = offload::Publication {
+        session: SessionId(1),
+        topic: TopicIndex(1),
+    };
+    let publishes = Change::Publication(bench::publication(1, normal(7)), Some(of));
+    let offloaded = Change::Topic(TopicIndex(1), Some(topic(1, &[2])));
+    let revision = running.change(vec![offloaded, publishes]);
+    running.installed(revision).await;
+    let revision = running.change(vec![Change::Topic(TopicIndex(1), None)]);
+    running.installed(revision).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let sessions = vec![SessionId(1)];
+    running.say(FromBroker::AskActivity { query: 4, sessions });
+    let is = |message: &FromController| matches!(message, FromController::Activity { .. });
+    let FromController::Activity { sessions, .. } = running.hear_until(is).await else {
+        unreachable!("that was asked for");
+    };
+    let idle = sessions[0].idle.expect("its row was there until just now");
+    assert!((3..=5).contains(&idle.as_secs()), "{idle:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_station_that_the_switch_calls_idle_is_forgotten() {
     let running = Running::ready(config()).await;
     let key = smac::Key {

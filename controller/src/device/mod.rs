@@ -9,7 +9,7 @@ mod planning;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use offload::{
     Alias, FromController, Intent, PublicationKey, Refusal, RefusedItem, Revision, SessionId,
@@ -341,6 +341,17 @@ impl Device {
     /// The rows that are planned.
     pub fn planned_rows(&self) -> &HashMap<Key, Value> {
         self.plan.rows()
+    }
+
+    /// For how long at least nothing can have been seen of the session by rows that are gone: a row
+    /// takes its memory of the last packet along, and what it saw before counts as seen at that moment.
+    pub fn idle_since_withdrawn(&self, now: Instant, session: SessionId) -> Option<Duration> {
+        let keys = self.index.publications_of(session);
+        let withdrawn = keys
+            .iter()
+            .filter_map(|key| self.apply.withdrawn(&key.address));
+        let last = withdrawn.max()?;
+        Some(now.saturating_duration_since(last))
     }
 
     /// Rows of the session's publications that are on the switch.
