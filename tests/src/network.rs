@@ -19,6 +19,8 @@ use crate::workload::{Load, Place};
 
 /// Where clients find the broker.
 pub const BROKER: &str = "10.0.0.1:1884";
+/// Where clients find it over IPv6, in a network of both families.
+pub const BROKER_V6: &str = "[fd00::1]:1884";
 const CONTRACT: &str = "10.9.0.1:9560";
 const BROKER_STATUS: &str = "10.9.0.1:9561";
 const CONTROLLER_STATUS: &str = "127.0.0.1:9562";
@@ -107,12 +109,34 @@ impl Network {
     /// # Panics
     /// When a part of it cannot be started.
     pub fn configured(target: Target, config: Option<&Path>, controller_flags: &str) -> Self {
+        Self::launch(target, config, controller_flags, false)
+    }
+
+    /// A network of both families: the hosts have the addresses fd00::1 to fd00::3 too.
+    ///
+    /// # Panics
+    /// When a part of it cannot be started.
+    pub fn start_dual_stack(target: Target) -> Self {
+        Self::launch(target, None, "", true)
+    }
+
+    fn launch(
+        target: Target,
+        config: Option<&Path>,
+        controller_flags: &str,
+        dual_stack: bool,
+    ) -> Self {
         let namespace = || Namespace::new().expect("a namespace");
         let (host, broker, publisher, subscriber) =
             (namespace(), namespace(), namespace(), namespace());
         for (n, other) in (1..).zip([&broker, &publisher, &subscriber]) {
             host.veth(&format!("sw{n}"), other, "eth0");
             other.ip(&format!("addr add 10.0.0.{n}/24 dev eth0"));
+            if dual_stack {
+                let enable = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0");
+                other.run(enable).expect("the kernel has IPv6");
+                other.ip(&format!("-6 addr add fd00::{n}/64 dev eth0 nodad"));
+            }
             if target == Target::Bmv2 {
                 // BMv2 passes on what the kernel left for a NIC to do; sim does it.
                 let mut ethtool = Command::new("ethtool");
@@ -144,8 +168,12 @@ impl Network {
             )),
         };
         let switch = Process::start(switch, Some(&host));
+        let listen = match dual_stack {
+            true => format!("--listen {BROKER} --listen {BROKER_V6}"),
+            false => format!("--listen {BROKER}"),
+        };
         let mut broker_process = command(&format!(
-            "broker --listen {BROKER} --offload {CONTRACT} --contract-insecure --status {BROKER_STATUS}"
+            "broker {listen} --offload {CONTRACT} --contract-insecure --status {BROKER_STATUS}"
         ));
         if let Some(config) = config {
             broker_process.arg("--config").arg(config);

@@ -1,0 +1,117 @@
+//! Both families in one network, over the kernel's sockets: sensors on one, subscribers on the other.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use system_tests::data_plane::Target;
+use system_tests::netns::{self, Namespace};
+use system_tests::network::{BROKER, BROKER_V6, Network};
+use system_tests::system::DEADLINE;
+use system_tests::{on_path, require};
+
+const TOPIC: &str = "lab/humidity";
+
+/// MQTT-SN on a socket of a host, octet by octet.
+struct Client(UdpSocket);
+
+impl Client {
+    fn connect(host: &Namespace, broker: &str, id: &str) -> Self {
+        let any = if broker == BROKER {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
+        let socket = host.run(|| UdpSocket::bind(any)).expect("a socket");
+        socket.connect(broker).expect("a route");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let client = Client(socket);
+        let connect = [&[0x04, 0x04, 0x01, 0xff, 0x00], id.as_bytes()].concat();
+        assert_eq!(client.ask(&connect, 0x05), [3, 0x05, 0], "CONNACK");
+        client
+    }
+
+    fn send(&self, message: &[u8]) {
+        let length = u8::try_from(message.len() + 1).expect("short");
+        let sent = self.0.send(&[&[length], message].concat());
+        sent.expect("the network is up");
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let mut buffer = [0; 1500];
+        let octets = self.0.recv(&mut buffer).expect("a message in time");
+        buffer[..octets].to_vec()
+    }
+
+    fn ask(&self, message: &[u8], answer: u8) -> Vec<u8> {
+        self.send(message);
+        loop {
+            let message = self.next();
+            if message[1] == answer {
+                return message;
+            }
+        }
+    }
+}
+
+fn targets() -> Vec<Target> {
+    if !require("netns", netns::available()) {
+        return Vec::new();
+    }
+    let ethtool = on_path("ethtool").is_some();
+    Target::selected()
+        .into_iter()
+        .filter(|target| *target != Target::Bmv2 || require("ethtool", ethtool))
+        .collect()
+}
+
+#[test]
+fn every_pair_of_families_is_offloaded_and_the_broker_sees_nothing_of_it() {
+    for target in targets() {
+        eprintln!("target: {target:?}");
+        let network = Network::start_dual_stack(target);
+        let subscribers = [BROKER, BROKER_V6].map(|broker| {
+            let subscriber = Client::connect(&network.subscriber, broker, &format!("s{broker}"));
+            let subscribe = [&[0x12, 0, 0, 1], TOPIC.as_bytes()].concat();
+            subscriber.ask(&subscribe, 0x13);
+            subscriber
+        });
+        for broker in [BROKER, BROKER_V6] {
+            let publisher = Client::connect(&network.publisher, broker, &format!("p{broker}"));
+            let register = [&[0x0a, 0, 0, 0, 1], TOPIC.as_bytes()].concat();
+            let answer = publisher.ask(&register, 0x0b);
+            let (topic, mut msg_id) = ([answer[2], answer[3]], 0_u8);
+            let deadline = Instant::now() + DEADLINE;
+            loop {
+                let before = network.seen_by_broker();
+                for qos in [0x00, 0x20] {
+                    msg_id += 1;
+                    let data = [qos, msg_id, 0x55];
+                    let publish = [&[0x0c, qos, topic[0], topic[1], 0, msg_id], &data[..]].concat();
+                    if qos == 0 {
+                        publisher.send(&publish);
+                    } else {
+                        let puback = publisher.ask(&publish, 0x0d);
+                        assert_eq!(puback, [7, 0x0d, topic[0], topic[1], 0, msg_id, 0]);
+                    }
+                    // The kernel hands over what has the right checksum only.
+                    for subscriber in &subscribers {
+                        let received = subscriber.next();
+                        assert_eq!(received[1], 0x0c);
+                        assert_eq!(received[2] & 0x60, 0, "granted QoS 0");
+                        assert_eq!(received[7..], data);
+                    }
+                }
+                if network.seen_by_broker() == before {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{:#}", network.status());
+                std::thread::yield_now();
+            }
+        }
+        for subscriber in &subscribers {
+            let patience = Some(Duration::from_millis(1));
+            subscriber.0.set_read_timeout(patience).expect("a timeout");
+            assert!(subscriber.0.recv(&mut [0; 1500]).is_err(), "nothing twice");
+        }
+    }
+}
