@@ -198,6 +198,8 @@ impl Apply {
                     if plan.alias_is_stale(alias) {
                         prepare.push(key);
                     } else {
+                        // As above; or the attempt that is due would begin round after round.
+                        self.retries.remove(&key);
                         self.discard(now, key);
                     }
                 }
