@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 
-use offload::{Alias, Intent, PublicationKey, RefusedItem, SessionId, Topic, TopicIndex};
+use offload::{
+    Alias, Intent, PublicationKey, RefusedItem, SessionId, ShareMember, Topic, TopicIndex,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::plan::{open_key, topic_key};
+use crate::shares::shared_key;
+use crate::tables::topic::Action;
 use crate::tables::{Key, Value, subscriber};
 use crate::target::Counter;
 
@@ -41,8 +45,24 @@ pub struct Member {
     pub q1: bool,
     /// One of its share group, of whose members each message goes to one.
     pub shared: bool,
+    /// What the switch does when it is chosen.
+    pub selected: Option<Selected>,
     /// Copies made for it, of this and other topics.
     pub packets: u64,
+}
+
+/// One member of the action selector: a message for which it is chosen goes to that client and to all
+/// ordinary subscribers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selected {
+    /// Its id in the selector; None while the switch does not hold it.
+    pub member_id: Option<u32>,
+    /// The generation that the broker wants.
+    pub generation: u32,
+    /// The generation on the switch.
+    pub generation_installed: Option<u32>,
+    /// Multicast groups at QoS 0 and QoS 1.
+    pub groups: [Option<u16>; 2],
 }
 
 /// One (client, alias) that may publish.
@@ -71,8 +91,10 @@ pub struct TopicReport {
     pub state: TopicState,
     /// The generation that the broker wants.
     pub generation: u32,
-    /// The generation on the switch.
+    /// The generation on the switch; None with a share group, of which each member has its own.
     pub generation_installed: Option<u32>,
+    /// The group of the action selector, where the switch chooses a member of a share group.
+    pub share_group: Option<u32>,
     /// Multicast groups at QoS 0 and QoS 1.
     pub groups: [Option<u16>; 2],
     /// The replication id of the one subscriber that is served without a group.
@@ -126,7 +148,43 @@ impl Counted {
     }
 }
 
-fn member(device: &Device, intent: &Intent, topic: &Topic, session: SessionId) -> Member {
+/// What is on the switch of a share member.
+fn selected(device: &Device, index: TopicIndex, session: SessionId, of: &ShareMember) -> Selected {
+    let member_id = device.share_member_of(index, session);
+    let installed = member_id.and_then(|id| {
+        let on_switch = device.installed().share_members(index.0);
+        on_switch.into_iter().find(|(other, _)| *other == id)
+    });
+    let offload = installed.map(|(_, offload)| offload);
+    Selected {
+        member_id: installed.map(|(id, _)| id),
+        generation: of.generation.0,
+        generation_installed: offload.map(|offload| offload.generation),
+        groups: offload.map_or([None, None], |offload| Action::Offload(offload).groups()),
+    }
+}
+
+/// Whether the switch holds all that is planned for the topic, and something is.
+fn is_installed(device: &Device, index: TopicIndex, topic: &Topic) -> bool {
+    let same = |key: &Key| device.planned_rows().get(key) == device.installed().get(key);
+    let there = |key: &Key| device.installed().get(key).is_some();
+    let (row, shared) = (topic_key(index), shared_key(index));
+    let own = same(&row) && same(&shared) && (there(&row) || there(&shared));
+    // The row may stay as it is while a member changes.
+    let group = Key::ShareGroup(index.0);
+    own && (!there(&shared) || (there(&group) && same(&group)))
+        && topic.shared.keys().all(|session| {
+            let member = device.share_member_of(index, *session);
+            member.is_some_and(|id| there(&Key::ShareMember(id)) && same(&Key::ShareMember(id)))
+        })
+}
+
+fn member(
+    device: &Device,
+    intent: &Intent,
+    (index, topic): (TopicIndex, &Topic),
+    session: SessionId,
+) -> Member {
     let address = intent.sessions.get(&session).copied();
     let shared = topic.shared.get(&session);
     let own = shared.and_then(|shared| shared.alias.as_ref());
@@ -143,6 +201,7 @@ fn member(device: &Device, intent: &Intent, topic: &Topic, session: SessionId) -
         q0: topic.served_q0.contains(&session) || shared.is_some(),
         q1: topic.served_q1.contains(&session) || shared.is_some_and(|shared| shared.serve_q1),
         shared: shared.is_some(),
+        selected: shared.map(|shared| selected(device, index, session, shared)),
         packets: 0,
     }
 }
@@ -174,21 +233,25 @@ pub(crate) fn report(device: &Device, name: &str) -> Option<Counted> {
     };
     let state = match device.refusal(&RefusedItem::Topic(index)) {
         Some(why) => TopicState::Software(why.to_string()),
-        None if device.planned_rows().get(&row) == device.installed().get(&row)
-            && installed.is_some() =>
-        {
-            TopicState::Offloaded
-        }
+        None if is_installed(device, index, topic) => TopicState::Offloaded,
         None => TopicState::Pending,
     };
     let mut rows = Vec::new();
+    let shared = shared_key(index);
+    let share_group = match device.installed().get(&shared) {
+        Some(Value::SharedTopic(group)) => Some(*group),
+        _ => None,
+    };
+    // With both the one without a share group is asked first.
     if installed.is_some() {
         rows.push((Place::Topic, row));
+    } else if share_group.is_some() {
+        rows.push((Place::Topic, shared));
     }
     let ordinary = topic.served_q0.union(&topic.served_q1);
     let members: Vec<Member> = ordinary
         .chain(topic.shared.keys())
-        .map(|session| member(device, intent, topic, *session))
+        .map(|session| member(device, intent, (index, topic), *session))
         .collect();
     for (n, member) in members.iter().enumerate() {
         let row = member
@@ -238,6 +301,7 @@ pub(crate) fn report(device: &Device, name: &str) -> Option<Counted> {
         state,
         generation: topic.generation.0,
         generation_installed: installed.map(|action| action.generation()),
+        share_group,
         groups: installed.map_or([None, None], |action| action.groups()),
         to_one: installed.and_then(|action| action.rid()),
         copies: copies.join(", "),

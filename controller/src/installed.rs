@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::constants::{RID_FIRST, RID_LAST};
 use crate::tables::topic::{self, Offload};
-use crate::tables::{Key, Replicas, Value};
+use crate::tables::{Key, Replicas, Value, share};
 
 /// How many there are for each of the 2^16 numbers.
 #[derive(Debug, Default)]
@@ -74,6 +74,13 @@ impl Installed {
     /// How many rows each table holds.
     pub fn used(&self) -> &BTreeMap<&'static str, usize> {
         &self.used
+    }
+
+    /// How many topics the switch serves, with a share group or without. One that is on its way from
+    /// one to the other has both rows, and counts twice.
+    pub fn topics(&self) -> usize {
+        let rows = |table| self.used.get(table).copied().unwrap_or(0);
+        rows(topic::NAME) + rows(share::NAME)
     }
 
     /// Notes that the row is there.

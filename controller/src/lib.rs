@@ -49,7 +49,7 @@ pub mod tables;
 pub mod target;
 
 pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
-pub use explain::{Member, PublicationReport, TopicReport, TopicState};
+pub use explain::{Member, PublicationReport, Selected, TopicReport, TopicState};
 pub use hot::HotConfig;
 pub use latency::InstallLatency;
 pub use policy::Policy;

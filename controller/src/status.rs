@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::device::Device;
 use crate::explain::TopicReport;
 use crate::latency::InstallLatency;
-use crate::tables::topic;
 
 /// Refusals that a status lists one by one.
 const REFUSED_SHOWN: usize = 100;
@@ -139,7 +138,7 @@ impl Status {
                 .iter()
                 .map(|(table, rows)| ((*table).to_owned(), *rows))
                 .collect(),
-            topics_offloaded: used.get(topic::NAME).copied().unwrap_or(0),
+            topics_offloaded: device.installed().topics(),
             topics_wanted: device.intent().map_or(0, |intent| intent.topics.len()),
             broker_port: device.learning().broker_port(),
             endpoints,

@@ -11,8 +11,8 @@ use controller::target::Event;
 use controller::target::fake::FakeSwitch;
 use controller::{Config, Controller, Handle, LinkError, Mastership, Takeover, TopicState};
 use offload::{
-    Activity, BrokerEnd, Change, ControllerEnd, Delta, FromBroker, FromController, Intent,
-    Revision, SessionId, TopicIndex,
+    Activity, BrokerEnd, Change, ControllerEnd, Delta, FromBroker, FromController, Generation,
+    Intent, Revision, SessionId, ShareMember, TopicIndex,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -392,6 +392,68 @@ async fn a_station_that_the_switch_calls_idle_is_forgotten() {
     running
         .until(|state| !state.rows.contains_key(&Key::Smac(key)))
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_group_is_told_as_offloaded_with_each_of_its_members() {
+    let mut running = Running::ready(config()).await;
+    let member = |generation| ShareMember {
+        generation: Generation(generation),
+        serve_q1: true,
+        alias: None,
+    };
+    let mut shared = topic(5, &[1]);
+    shared.name = "a/b".into();
+    shared.shared = [(SessionId(2), member(12)), (SessionId(3), member(13))].into();
+    let change = Change::Topic(TopicIndex(1), Some(shared.clone()));
+    let revision = running.change(vec![change]);
+    running.installed(revision).await;
+    let status = running.handle.status().await.unwrap();
+    assert_eq!((status.topics_offloaded, status.topics_wanted), (1, 1));
+    let report = running.handle.explain("a/b").await.unwrap().unwrap();
+    assert_eq!(report.state, TopicState::Offloaded);
+    assert_eq!(report.share_group, Some(1));
+    assert_eq!(report.generation_installed, None);
+    let rows = running.switch.state().rows.clone();
+    let mut told = Vec::new();
+    for member in &report.members {
+        assert_eq!(member.shared, member.session != 1);
+        let Some(selected) = &member.selected else {
+            continue;
+        };
+        let id = selected.member_id.expect("on the switch");
+        let Some(Value::ShareMember(offload)) = rows.get(&Key::ShareMember(id)) else {
+            panic!("no member {id}");
+        };
+        assert_eq!(selected.groups[0], Some(offload.group_q0));
+        assert_eq!(selected.groups[1], Some(offload.group_q1));
+        assert_eq!(selected.generation_installed, Some(offload.generation));
+        told.push((member.session, selected.generation, offload.generation));
+    }
+    assert_eq!(told, [(2, 12, 12), (3, 13, 13)]);
+
+    // While the switch does not answer a member's change is under way.
+    running.switch.stall(true);
+    shared.shared.insert(SessionId(3), member(23));
+    let revision = running.change(vec![Change::Topic(TopicIndex(1), Some(shared))]);
+    let is_under_way = async {
+        loop {
+            let report = running.handle.explain("a/b").await.unwrap().unwrap();
+            if report.state == TopicState::Pending {
+                break report;
+            }
+            assert_eq!(report.state, TopicState::Offloaded);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let patience = Duration::from_secs(5);
+    let report = tokio::time::timeout(patience, is_under_way).await.unwrap();
+    let last = report.members.last().unwrap().selected.clone().unwrap();
+    assert_eq!((last.generation, last.generation_installed), (23, Some(13)));
+    running.switch.stall(false);
+    running.installed(revision).await;
+    let report = running.handle.explain("a/b").await.unwrap().unwrap();
+    assert_eq!(report.state, TopicState::Offloaded);
 }
 
 #[tokio::test(start_paused = true)]

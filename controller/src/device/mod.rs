@@ -329,6 +329,11 @@ impl Device {
         self.plan.rid_of(session)
     }
 
+    /// The session's member in the selector, for the topic's share group.
+    pub fn share_member_of(&self, index: TopicIndex, session: SessionId) -> Option<u32> {
+        self.plan.member_of(index, session)
+    }
+
     /// Whether nothing is left to write, now or later.
     pub fn is_settled(&self) -> bool {
         self.apply.is_idle()

@@ -73,6 +73,8 @@ pub struct Numbers {
     pub generation: Option<u32>,
     /// The one that the switch has.
     pub generation_installed: Option<u32>,
+    /// The group of the action selector, where the switch chooses a member of a share group.
+    pub share_group: Option<u32>,
     /// Multicast groups at QoS 0 and at QoS 1.
     pub groups: Option<[Option<u16>; 2]>,
     /// What goes to the broker too.
@@ -152,6 +154,7 @@ fn numbers(broker: Option<&TopicAccount>, report: Option<&TopicReport>) -> Numbe
             .map(|topic| topic.generation)
             .or(report.map(|r| r.generation)),
         generation_installed: report.and_then(|report| report.generation_installed),
+        share_group: report.and_then(|report| report.share_group),
         groups: report.map(|report| report.groups),
         copies: report
             .map(|report| report.copies.clone())
@@ -312,7 +315,7 @@ const SHOWN: usize = 10;
 mod tests {
     use super::*;
     use broker::{PublisherPart, TopicPart};
-    use controller::PublicationReport;
+    use controller::{PublicationReport, Selected};
     use serde_json::json;
 
     fn subscriber(session: u32, by_switch: bool, why: Option<&str>) -> SubscriberPart {
@@ -369,6 +372,7 @@ mod tests {
                 state: TopicState::Offloaded,
                 generation: 5,
                 generation_installed: Some(5),
+                share_group: None,
                 groups: [Some(12), Some(12)],
                 to_one: None,
                 copies: "PUBACK by the switch".into(),
@@ -381,6 +385,7 @@ mod tests {
                     q0: true,
                     q1: true,
                     shared: false,
+                    selected: None,
                     packets: 40,
                 }],
                 publications: 1,
@@ -433,6 +438,57 @@ mod tests {
         );
         assert!(text.contains("tagged with index 3"), "{text}");
         assert!(text.contains("whom generation 5 does not: 1"), "{text}");
+    }
+
+    #[test]
+    fn a_share_group_is_told_with_each_member_of_the_selector() {
+        let mut broker = broker();
+        let member = SubscriberPart {
+            share_groups: vec!["pumps".into()],
+            ..subscriber(2, true, None)
+        };
+        broker.subscribers.push(member);
+        let mut controller = controller();
+        let topic = controller.topic.as_mut().unwrap();
+        topic.share_group = Some(3);
+        topic.generation_installed = None;
+        topic.groups = [None, None];
+        topic.members.push(Member {
+            session: 2,
+            shared: true,
+            selected: Some(Selected {
+                member_id: Some(17),
+                generation: 31,
+                generation_installed: Some(30),
+                groups: [Some(21), Some(22)],
+            }),
+            ..topic.members[0].clone()
+        });
+        let (verdict, text) = explain(&broker, &controller);
+        assert_eq!(verdict, Verdict::Offloaded);
+        for wanted in [
+            "generation 5 (on the switch: each share member its own)",
+            "share group 3 of the action selector; its members: 1",
+            "client2: member 17, generation 31 (on the switch: 30), multicast groups 21 and 22",
+            "client2 at 10.0.0.3:4000 (active), QoS 0, as normal:7: by the switch, member of pumps",
+            "table shared_topic: index 3 goes to share group 3, which chooses one member by the \
+             publisher's address",
+            "member 17 is offloaded as generation 30: multicast group 21",
+        ] {
+            assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
+        }
+        let topic = controller.topic.as_mut().unwrap();
+        topic.members[1].selected = Some(Selected {
+            member_id: None,
+            generation: 31,
+            generation_installed: None,
+            groups: [None, None],
+        });
+        let (_, text) = explain(&broker, &controller);
+        assert!(
+            text.contains("client2: not on the switch yet, generation 31"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -82,6 +82,10 @@ fn in_switch<'a>(
             ));
             None
         }
+        (_, None) if report.share_group.is_some() => {
+            selector(qos, report, steps);
+            Some(report)
+        }
         (_, None) => {
             steps.push(format!(
                 "table topic: no entry for index {} yet; the packet goes to the broker as it came",
@@ -103,6 +107,34 @@ fn in_switch<'a>(
             ));
             Some(report)
         }
+    }
+}
+
+/// The switch's choice of a share member.
+fn selector(qos: i8, report: &TopicReport, steps: &mut Vec<String>) {
+    let group = report.share_group.map_or("?".into(), |id| id.to_string());
+    steps.push(format!(
+        "table shared_topic: index {} goes to share group {group}, which chooses one member by the \
+         publisher's address",
+        report.index
+    ));
+    let selected = report.members.iter().filter_map(|m| m.selected.as_ref());
+    let on_switch = selected.filter_map(|member| {
+        let generation = member.generation_installed?;
+        Some((member.member_id?, generation, member.groups))
+    });
+    for (id, generation, [q0, q1]) in on_switch.clone().take(super::SHOWN) {
+        let group = if qos == 1 { q1 } else { q0 };
+        let group = group.map_or("no multicast group".into(), |group| {
+            format!("multicast group {group}")
+        });
+        steps.push(format!(
+            "member {id} is offloaded as generation {generation}: {group}"
+        ));
+    }
+    let others = on_switch.count().saturating_sub(super::SHOWN);
+    if others > 0 {
+        steps.push(format!("and so {others} others"));
     }
 }
 

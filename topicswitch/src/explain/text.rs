@@ -51,9 +51,16 @@ fn write(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
             number(numbers.index),
             number(numbers.home_alias.as_ref()),
             number(numbers.generation),
-            number(numbers.generation_installed),
+            match numbers.share_group {
+                Some(_) if numbers.generation_installed.is_none() => {
+                    "each share member its own".into()
+                }
+                _ => number(numbers.generation_installed),
+            },
         )?;
-        if let Some([q0, q1]) = numbers.groups {
+        if numbers.share_group.is_some() {
+            share(out, explanation)?;
+        } else if let Some([q0, q1]) = numbers.groups {
             writeln!(
                 out,
                 "multicast groups: {} at QoS 0 and -1, {} at QoS 1; also: {}",
@@ -77,6 +84,44 @@ fn write(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
         for (n, step) in steps.iter().enumerate() {
             writeln!(out, "    {}. {step}", n + 1)?;
         }
+    }
+    Ok(())
+}
+
+/// The members of the action selector.
+fn share(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    let members = explanation.subscribers.iter().filter_map(|subscriber| {
+        let member = subscriber.switch.as_ref()?;
+        Some((subscriber, member.selected.as_ref()?))
+    });
+    let numbers = &explanation.numbers;
+    let all = members.clone().count();
+    writeln!(
+        out,
+        "share group {} of the action selector; its members: {all}; also: {}",
+        number(numbers.share_group),
+        numbers.copies.as_deref().unwrap_or("nothing"),
+    )?;
+    for (subscriber, member) in members.take(LINES) {
+        let client = &subscriber.broker.client_id;
+        match member.member_id {
+            Some(id) => writeln!(
+                out,
+                "  {client}: member {id}, generation {} (on the switch: {}), multicast groups {} and {}",
+                member.generation,
+                number(member.generation_installed),
+                number(member.groups[0]),
+                number(member.groups[1]),
+            )?,
+            None => writeln!(
+                out,
+                "  {client}: not on the switch yet, generation {}",
+                member.generation
+            )?,
+        }
+    }
+    if all > LINES {
+        writeln!(out, "  and {} others", all - LINES)?;
     }
     Ok(())
 }
