@@ -1,12 +1,15 @@
 //! Which topics deserve room in the switch.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, VariantAccess as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The choice of topics to offload.
 ///
 /// What is admitted by name may still find no room; `hot` measures who is to have it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// All that fit.
     #[default]
@@ -24,6 +27,67 @@ impl Policy {
         match self {
             Policy::All | Policy::Hot => true,
             Policy::Pinned(filters) => filters.iter().any(|filter| matches(filter, name)),
+        }
+    }
+}
+
+/// `all`, `hot` or `pinned: [filter, …]`; in YAML, `!pinned [filter, …]` means the same.
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Written)
+    }
+}
+
+const KNOWN: &[&str] = &["all", "pinned", "hot"];
+
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Policy;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`all`, `hot` or `pinned: [filter, …]`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Policy, E> {
+        match name {
+            "all" => Ok(Policy::All),
+            "hot" => Ok(Policy::Hot),
+            "pinned" => Err(E::custom(
+                "`pinned` needs its filters: `pinned: [filter, …]`",
+            )),
+            other => Err(E::unknown_variant(other, KNOWN)),
+        }
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Policy, M::Error> {
+        let name: Option<String> = map.next_key()?;
+        let policy = match name.as_deref() {
+            Some("pinned") => Policy::Pinned(map.next_value()?),
+            Some(name @ ("all" | "hot")) => {
+                let message = format!("`{name}` stands alone: `policy: {name}`");
+                return Err(M::Error::custom(message));
+            }
+            Some(other) => return Err(M::Error::unknown_variant(other, KNOWN)),
+            None => return Err(M::Error::invalid_length(0, &self)),
+        };
+        match map.next_key::<String>()? {
+            None => Ok(policy),
+            Some(more) => {
+                let message = format!("there is one policy, not `pinned` and `{more}`");
+                Err(M::Error::custom(message))
+            }
+        }
+    }
+
+    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, tagged: A) -> Result<Policy, A::Error> {
+        let (name, value) = tagged.variant::<String>()?;
+        match name.as_str() {
+            "pinned" => value.newtype_variant().map(Policy::Pinned),
+            other => {
+                value.unit_variant()?;
+                self.visit_str(other)
+            }
         }
     }
 }

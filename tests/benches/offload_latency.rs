@@ -86,7 +86,7 @@ fn message(publisher: &Client, subscriber: &Client, topic: [u8; 2]) -> io::Resul
 fn measure(target: Target, messages: usize) -> io::Result<()> {
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("pinned.yaml");
-    std::fs::write(&config, "controller: {policy: !pinned [offloaded/#]}\n")?;
+    std::fs::write(&config, "controller: {policy: {pinned: [offloaded/#]}}\n")?;
     let network = Network::start_with(target, &format!("--config {}", config.display()));
     let publisher = Client::connect(&network.publisher, "publisher")?;
     let subscriber = Client::connect(&network.subscriber, "subscriber")?;

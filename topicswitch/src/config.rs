@@ -373,6 +373,7 @@ mod tests {
             "broker/advertise",
             "broker/offload",
             "controller",
+            "controller/hot",
             "controller/tls",
             "sim",
             "sim/tls",
@@ -418,6 +419,40 @@ mod tests {
     fn a_value_out_of_range_is_refused_with_what_is_allowed() {
         let error = error_of("broker:\n  keep_alive_tolerance: 0.5\n");
         assert!(error.contains("keep_alive_tolerance is 0.5"), "{error}");
+    }
+
+    #[test]
+    fn the_policies_are_written_as_they_are_documented() {
+        use controller::Policy;
+        let pinned = Policy::Pinned(vec!["a/#".into(), "b".into()]);
+        for (text, expected) in [
+            ("all", Policy::All),
+            ("hot", Policy::Hot),
+            ("{pinned: [a/#, b]}", pinned.clone()),
+            ("\n    pinned:\n      - a/#\n      - b", pinned.clone()),
+            ("!pinned [a/#, b]", pinned),
+        ] {
+            let text = format!("controller:\n  policy: {text}\n");
+            let config = Config::parse(&text, Path::new("x")).unwrap();
+            assert_eq!(config.controller.policy, expected, "{text}");
+        }
+        for (text, wanted) in [
+            ("some", "`all`"),
+            ("pinned", "needs its filters"),
+            ("{hot: {margin_percent: 200}}", "stands alone"),
+            ("{pinned: a}", "sequence"),
+            ("{pinned: [a], hot: 1}", "one policy"),
+            ("{pined: [a]}", "`pinned`"),
+        ] {
+            let error = error_of(&format!("controller:\n  policy: {text}\n"));
+            assert!(error.starts_with("lab.yaml:2:"), "{error}");
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+        let text = "controller: {policy: hot, hot: {interval_ms: 7, margin_percent: 120, hold_ms: 9, \
+                    swaps_per_s: 3}}";
+        let hot = Config::parse(text, Path::new("x")).unwrap().controller.hot;
+        assert_eq!((hot.interval_ms, hot.margin_percent), (7, 120));
+        assert_eq!((hot.hold_ms, hot.swaps_per_s), (9, 3));
     }
 
     #[test]

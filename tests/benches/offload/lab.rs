@@ -15,7 +15,7 @@ use crate::speaker::Speaker;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Topics outside of these stay in software, by policy.
-const OFFLOADED: &str = "controller: {policy: !pinned [fast/#, bench/#]}\n";
+const OFFLOADED: &str = "controller: {policy: {pinned: [fast/#, bench/#]}}\n";
 
 /// A kind of place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
