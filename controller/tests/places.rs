@@ -20,7 +20,7 @@ fn a_client_that_calls_gets_rows_for_its_station_and_its_place() {
     assert_eq!(bench.count(smac::NAME), 2, "and the broker");
     assert_eq!(bench.count(endpoint::NAME), 1);
     let reachable = FromController::Reachable {
-        address: ip(1).into(),
+        address: ip(1),
         reachable: true,
     };
     assert!(bench.messages.contains(&reachable));
@@ -89,7 +89,7 @@ fn a_silent_client_that_nobody_needs_is_forgotten_and_the_broker_told() {
     bench.settle();
     assert_eq!(bench.count(endpoint::NAME), 0);
     let gone = FromController::Reachable {
-        address: ip(1).into(),
+        address: ip(1),
         reachable: false,
     };
     assert_eq!(bench.messages.last(), Some(&gone));

@@ -88,7 +88,7 @@ fn member(generation: u32, n: u8, ack_q1: bool) -> ShareMember {
     ShareMember {
         generation: Generation(1_000_000 + generation * 10 + u32::from(n)),
         serve_q1: ack_q1 || n.is_multiple_of(2),
-        alias: (n % 3 == 0).then(|| normal(200 + u16::from(n))),
+        alias: n.is_multiple_of(3).then(|| normal(200 + u16::from(n))),
     }
 }
 
