@@ -116,6 +116,7 @@ fn measure(target: Target, messages: usize) -> io::Result<()> {
         // A, B, B, A, …: neither always follows the other.
         let which = usize::from([false, true, true, false][n % 4]);
         took[which].push(message(&publisher, &subscriber, topics[which])?);
+        #[expect(clippy::disallowed_methods, reason = "the pace of the measurement")]
         std::thread::sleep(PAUSE);
     }
     let through_broker = network.seen_by_broker() - before;

@@ -76,7 +76,7 @@ fn an_untagged_publisher_is_heard_in_a_vlan_and_ipv6_there_too() {
         plane.serve(&BROKER.v6(), MAX_LENGTH);
         let publish = Publish::new(0, ALIAS, 0, *b"21.5");
         let frame = Datagram::between(&PUBLISHER, &BROKER, publish.octets()).frame();
-        let outcome = plane.exchange(PUBLISHER.port, &[frame.clone()]);
+        let outcome = plane.exchange(PUBLISHER.port, std::slice::from_ref(&frame));
         assert_eq!(
             outcome[&ALICE.port],
             [copy(&ALICE.tagged(7), &publish)],

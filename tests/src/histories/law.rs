@@ -224,8 +224,8 @@ fn level(qos: Qos) -> i8 {
 /// moves to the data plane, what is under way through the broker may be overtaken by what does not
 /// take that way any more (`docs/data-plane.md`, "Order, and the hand-over").
 fn order(name: &str, client: &Client, sent: &Sent<'_>, broken: &mut Vec<String>) {
-    let mut streams: BTreeMap<(&str, &str, i8), Vec<(&Delivery, &Published, u32)>> =
-        BTreeMap::new();
+    type Streams<'a> = BTreeMap<(&'a str, &'a str, i8), Vec<(&'a Delivery, &'a Published, u32)>>;
+    let mut streams = Streams::new();
     for delivery in client.received.iter().filter(|d| !d.retain && !d.dup) {
         let Some(message) = sent.whole.get(delivery.id.as_str()) else {
             continue;

@@ -21,6 +21,7 @@ pub(super) type Connection = u64;
 pub(super) type Connected = Result<(Connection, mpsc::Receiver<Event>), TargetError>;
 
 /// A request and who waits for its answer.
+#[expect(clippy::large_enum_variant, reason = "few are under way at a time")]
 pub(super) enum Ask {
     /// With the election id that it bids with.
     Connect(u128, oneshot::Sender<Connected>),

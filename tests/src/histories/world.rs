@@ -20,6 +20,7 @@ use crate::hosts::BROKER;
 const STUCK: Millis = 60_000;
 
 /// What is under way.
+#[expect(clippy::large_enum_variant, reason = "few are under way at a time")]
 enum Item {
     Frame { frame: Vec<u8>, by_broker: bool },
     ToController(u64, FromBroker),
