@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::data_plane::Target;
-use crate::netns::Namespace;
+use crate::netns::{self, Namespace};
 use crate::process::Process;
-use crate::repository;
 use crate::system::{DEADLINE, TestClient};
 use crate::workload::{Load, Place};
+use crate::{on_path, repository, require};
 
 /// Where clients find the broker.
 pub const BROKER: &str = "10.0.0.1:1884";
@@ -25,6 +25,18 @@ const CONTRACT: &str = "10.9.0.1:9560";
 const BROKER_STATUS: &str = "10.9.0.1:9561";
 const CONTROLLER_STATUS: &str = "127.0.0.1:9562";
 const P4RUNTIME: &str = "127.0.0.1:9559";
+
+/// The targets to run on: none where there are no namespaces, and BMv2 where there is ethtool.
+pub fn targets() -> Vec<Target> {
+    if !require("netns", netns::available()) {
+        return Vec::new();
+    }
+    let ethtool = on_path("ethtool").is_some();
+    Target::selected()
+        .into_iter()
+        .filter(|target| *target != Target::Bmv2 || require("ethtool", ethtool))
+        .collect()
+}
 
 /// The `topicswitch` binary of this build.
 ///

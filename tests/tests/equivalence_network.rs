@@ -2,10 +2,9 @@
 //! network namespace of its own, and the switch is sim or BMv2.
 
 use system_tests::data_plane::Target;
-use system_tests::network::Network;
+use system_tests::network::{Network, targets};
 use system_tests::system::Kind;
 use system_tests::workload::{Workload, configuration, run, run_on};
-use system_tests::{netns, on_path, require};
 
 const CLIENTS: u8 = 5;
 const STEPS: usize = 60;
@@ -41,14 +40,7 @@ fn is_the_same(seed: u64, target: Target) {
 
 #[test]
 fn clients_in_namespaces_observe_what_the_broker_alone_lets_them_observe() {
-    if !require("netns", netns::available()) {
-        return;
-    }
-    let ethtool = on_path("ethtool").is_some();
-    for target in Target::selected() {
-        if target == Target::Bmv2 && !require("ethtool", ethtool) {
-            continue;
-        }
+    for target in targets() {
         for seed in [201, 202] {
             is_the_same(seed, target);
         }

@@ -4,22 +4,9 @@ use std::time::Duration;
 
 use mqttsn::types::{Alias, Qos, TopicRef};
 use system_tests::clients::{ForeignClient, Library};
-use system_tests::data_plane::Target;
-use system_tests::network::{BROKER, Network};
+use system_tests::network::{BROKER, Network, targets};
 use system_tests::system::{DEADLINE, Received, TestClient};
-use system_tests::{netns, on_path, require};
 use topicswitch::client::{Answer, ConnectOptions};
-
-fn targets() -> Vec<Target> {
-    if !require("netns", netns::available()) {
-        return Vec::new();
-    }
-    let ethtool = on_path("ethtool").is_some();
-    Target::selected()
-        .into_iter()
-        .filter(|target| *target != Target::Bmv2 || require("ethtool", ethtool))
-        .collect()
-}
 
 async fn connect(client: &mut TestClient, client_id: &str) {
     let options = ConnectOptions {

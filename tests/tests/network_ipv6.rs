@@ -3,11 +3,9 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use system_tests::data_plane::Target;
-use system_tests::netns::{self, Namespace};
-use system_tests::network::{BROKER, BROKER_V6, Network};
+use system_tests::netns::Namespace;
+use system_tests::network::{BROKER, BROKER_V6, Network, targets};
 use system_tests::system::DEADLINE;
-use system_tests::{on_path, require};
 
 const TOPIC: &str = "lab/humidity";
 
@@ -51,17 +49,6 @@ impl Client {
             }
         }
     }
-}
-
-fn targets() -> Vec<Target> {
-    if !require("netns", netns::available()) {
-        return Vec::new();
-    }
-    let ethtool = on_path("ethtool").is_some();
-    Target::selected()
-        .into_iter()
-        .filter(|target| *target != Target::Bmv2 || require("ethtool", ethtool))
-        .collect()
 }
 
 #[test]
