@@ -62,6 +62,8 @@ const bit<16> TAG_LENGTH_16 = 14;
 // ---- Ports, groups, replication ids -----------------------------------------------------------
 
 const bit<9> CPU_PORT = 510;
+// No port of a switch: where the broker may live while nobody knows.
+const bit<9> ANY_PORT = 511;
 
 // The multicast group of all ports; every replica of it carries RID_FLOOD, and so do those of a
 // VLAN's group.
@@ -105,6 +107,7 @@ const bit<32> PATH_OPEN_METER          = 12;  // dropped: QoS -1 above the port'
 const bit<32> PATH_SOFTWARE_METER      = 13;  // dropped: more for the broker than the port may send
 const bit<32> PATH_TRANSLATION         = 14;  // a subscriber needs IPv6, and this cannot become it
 const bit<32> PATH_VLAN                = 15;  // dropped: the port is not in that VLAN
+const bit<32> PATH_FOREIGN_ANSWER      = 16;  // bridged: from a service's address, but not from the broker's port
 const bit<32> PATH_REASONS             = 32;
 const bit<32> PORTS                    = 512;
 

@@ -167,6 +167,7 @@ struct metadata_t {
     bit<16>   max_length;   // longest IP packet for the broker; 0: the packet is for no service
     bit<16>   ip_length;    // octets of this one, its header included
     bit<16>   ip_header;
+    bit<9>    broker_port;  // whence packets of the service that this claims to be come
     bit<32>   path;
     // Egress only: what the rewrite replaces, as it counted in the checksums (see `egress.p4`).
     bit<16>   old_addresses;
@@ -186,6 +187,7 @@ struct mac_learned_t {
     bit<28>    second;
 }
 
+// The broker speaks to a client: `port` and `eth_src` are the broker's, `ip_src` is the service.
 struct endpoint_learned_t {
     bit<9>      port;
     vid_t       vid;

@@ -136,6 +136,38 @@ control MqttsnIngress(inout headers_t hdr,
         size = 64;
     }
 
+    // What the broker sends to its clients comes from `port`; from ANY_PORT while nobody knows where
+    // the broker lives.
+    action answers(bit<9> port) {
+        meta.broker_port = port;
+    }
+
+    table answer {
+        key = {
+            hdr.ipv4.src:     exact @name("ip_src");
+            hdr.udp.src_port: exact @name("udp_src");
+        }
+        actions = {
+            answers;
+            @defaultonly NoAction;
+        }
+        const default_action = NoAction();
+        size = 64;
+    }
+
+    table answer_v6 {
+        key = {
+            hdr.ipv6.src:     exact @name("ip_src");
+            hdr.udp.src_port: exact @name("udp_src");
+        }
+        actions = {
+            answers;
+            @defaultonly NoAction;
+        }
+        const default_action = NoAction();
+        size = 64;
+    }
+
     action learn_endpoint() {
         digest<endpoint_learned_t>(2, {
             standard_metadata.ingress_port,
@@ -150,15 +182,15 @@ control MqttsnIngress(inout headers_t hdr,
 
     action endpoint_known() {}
 
-    // Behind which port, in which VLAN and behind which MAC address a client's address lives, routers
-    // included; and by which MAC address it calls the broker.
+    // In which VLAN and behind which MAC address a client's address lives, routers included, and from
+    // which MAC address the broker speaks to it. Asked of what the broker sends: its host found that
+    // out by ARP or ND. What a client sends may say anything.
     table endpoint {
         key = {
-            standard_metadata.ingress_port: exact @name("ingress_port");
-            meta.vid:                       exact @name("vid");
-            hdr.ethernet.src:               exact @name("eth_src");
-            hdr.ethernet.dst:               exact @name("eth_dst");
-            hdr.ipv4.src:                   exact @name("ip_src");
+            meta.vid:         exact @name("vid");
+            hdr.ethernet.src: exact @name("eth_src");
+            hdr.ethernet.dst: exact @name("eth_dst");
+            hdr.ipv4.dst:     exact @name("ip_dst");
         }
         actions = {
             endpoint_known;
@@ -184,11 +216,10 @@ control MqttsnIngress(inout headers_t hdr,
 
     table endpoint_v6 {
         key = {
-            standard_metadata.ingress_port: exact @name("ingress_port");
-            meta.vid:                       exact @name("vid");
-            hdr.ethernet.src:               exact @name("eth_src");
-            hdr.ethernet.dst:               exact @name("eth_dst");
-            hdr.ipv6.src:                   exact @name("ip_src");
+            meta.vid:         exact @name("vid");
+            hdr.ethernet.src: exact @name("eth_src");
+            hdr.ethernet.dst: exact @name("eth_dst");
+            hdr.ipv6.dst:     exact @name("ip_dst");
         }
         actions = {
             endpoint_v6_known;
@@ -545,13 +576,24 @@ control MqttsnIngress(inout headers_t hdr,
         // publication binds it, and no answer has to find the way back to it.
         smac.apply();
         if (meta.answered == 0) {
-            // Bridged, or the software path. (BMv2 sends the last digest of a packet only, and that
-            // of `endpoint` says all that the one of `smac` does.)
-            if (meta.max_length != 0) {
+            // Bridged, or the software path. Nobody lives behind a group address. (BMv2 sends the last
+            // digest of a packet only, and that of `endpoint` says all that the one of `smac` does.)
+            if (hdr.udp.isValid() && meta.max_length == 0 && hdr.ethernet.dst[40:40] == 0) {
+                bool answered = false;
                 if (hdr.ipv4.isValid()) {
-                    endpoint.apply();
+                    answered = answer.apply().hit;
                 } else {
-                    endpoint_v6.apply();
+                    answered = answer_v6.apply().hit;
+                }
+                if (answered) {
+                    if (meta.broker_port != standard_metadata.ingress_port
+                        && meta.broker_port != ANY_PORT) {
+                        path.count(PATH_FOREIGN_ANSWER);
+                    } else if (hdr.ipv4.isValid()) {
+                        endpoint.apply();
+                    } else {
+                        endpoint_v6.apply();
+                    }
                 }
             }
             dmac.apply();

@@ -43,20 +43,20 @@ fn port(session: u32) -> u16 {
 }
 
 fn calls() -> impl Iterator<Item = Learned> {
-    let answer = Learned::Mac {
-        mac: router(1),
+    let station = |port| Learned::Mac {
+        mac: router(port),
         vid: 0,
-        port: 1,
+        port,
     };
     let call = |session| Learned::Endpoint {
-        port: port(session),
+        port: 1,
         vid: 0,
-        eth_src: router(port(session)),
-        eth_dst: router(1),
-        ip_src: address(session).into(),
-        ip_dst: SERVICE.into(),
+        eth_src: router(1),
+        eth_dst: router(port(session)),
+        ip_src: SERVICE.into(),
+        ip_dst: address(session).into(),
     };
-    std::iter::once(answer).chain((0..SESSIONS).map(call))
+    PORTS.map(station).chain((0..SESSIONS).map(call))
 }
 
 fn topic(index: u32, subscribers: u32) -> Topic {

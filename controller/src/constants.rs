@@ -2,6 +2,8 @@
 
 /// `CPU_PORT`: where packet-outs enter and packet-ins leave.
 pub const CPU_PORT: u16 = 510;
+/// `ANY_PORT`: where the broker may live while nobody knows.
+pub const ANY_PORT: u16 = 511;
 
 /// `GROUP_FLOOD`: the multicast group of all ports.
 pub const GROUP_FLOOD: u16 = 1;
@@ -41,7 +43,7 @@ pub const IN_LEASE: u16 = 2;
 /// The indirect counter of packets to a service by what became of them.
 pub const PATH_COUNTER: &str = "MqttsnIngress.path";
 /// What the cells of [`PATH_COUNTER`] count, by their index (`PATH_…`).
-pub const PATH_REASONS: [&str; 16] = [
+pub const PATH_REASONS: [&str; 17] = [
     "offloaded",
     "not_publish",
     "no_lease",
@@ -58,4 +60,5 @@ pub const PATH_REASONS: [&str; 16] = [
     "software_meter",
     "translation",
     "vlan",
+    "foreign_answer",
 ];

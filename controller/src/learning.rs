@@ -1,9 +1,14 @@
-//! Who lives where: stations (MAC learning) and clients (endpoints), from the switch's digests.
+//! Who lives where: stations (MAC learning) and clients, from the switch's digests.
+//!
+//! A client's place is believed of the broker alone: what its host sends to a client is addressed to
+//! the station that ARP or ND told it, and the station is where its own frames were seen. So the
+//! data plane's copies go where the broker's own would. What a client sends says nothing: anybody
+//! can forge its address.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
-use crate::constants::SESSION_COPY;
+use crate::constants::{ANY_PORT, SESSION_COPY};
 use crate::tables::digests::Learned;
 use crate::tables::{Key, Mac, Value, dmac, endpoint, smac};
 
@@ -16,18 +21,25 @@ pub struct Station {
     pub vid: u16,
 }
 
+impl Station {
+    /// A group address is nobody's.
+    fn is_somebody(self) -> bool {
+        self.mac.0[0] & 1 == 0
+    }
+}
+
 /// Where a client lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The port behind which it lives.
+    /// The port behind which its station was seen last.
     pub port: u16,
     /// The VLAN whose tag its frames carry; 0 for none.
     pub vid: u16,
     /// Its Ethernet address, or that of its router.
     pub mac: Mac,
-    /// The Ethernet address by which it calls the broker.
+    /// The Ethernet address from which the broker speaks to it.
     pub calls: Mac,
-    /// The broker's address that it calls, where known.
+    /// The broker's address from which it does, where known.
     pub service: Option<IpAddr>,
 }
 
@@ -36,14 +48,6 @@ impl Endpoint {
     pub fn station(&self) -> Station {
         Station {
             mac: self.mac,
-            vid: self.vid,
-        }
-    }
-
-    /// What the client calls the broker.
-    fn broker(&self) -> Station {
-        Station {
-            mac: self.calls,
             vid: self.vid,
         }
     }
@@ -60,15 +64,25 @@ pub struct News {
     pub broker_moved: bool,
 }
 
+/// A client of which the broker's host knows the station.
+#[derive(Debug)]
+struct Client {
+    endpoint: Endpoint,
+    /// The station was seen, so that the port is known.
+    seen: bool,
+    /// Further Ethernet addresses from which the broker speaks to it.
+    also_calls: BTreeSet<Mac>,
+}
+
 /// The map of the network.
 #[derive(Debug, Default)]
 pub struct Learning {
     stations: HashMap<Station, u16>,
-    clients: HashMap<IpAddr, Endpoint>,
-    /// Further Ethernet addresses by which a client at the same place calls the broker.
-    also_calls: HashMap<IpAddr, BTreeSet<Mac>>,
-    /// How many clients call each station.
-    called: BTreeMap<Station, usize>,
+    clients: HashMap<IpAddr, Client>,
+    /// The clients that frames to a station are for.
+    behind: HashMap<Station, HashSet<IpAddr>>,
+    /// What the broker's host calls itself; empty with a configured port.
+    broker: BTreeSet<Station>,
     configured_port: Option<u16>,
     broker_port: Option<u16>,
 }
@@ -85,12 +99,19 @@ impl Learning {
 
     /// Where the client lives.
     pub fn endpoint(&self, address: IpAddr) -> Option<&Endpoint> {
-        self.clients.get(&address)
+        let client = self.clients.get(&address)?;
+        client.seen.then_some(&client.endpoint)
     }
 
-    /// All clients.
+    /// All clients whose place is known.
     pub fn endpoints(&self) -> impl Iterator<Item = (&IpAddr, &Endpoint)> {
-        self.clients.iter()
+        let seen = self.clients.iter().filter(|(_, client)| client.seen);
+        seen.map(|(address, client)| (address, &client.endpoint))
+    }
+
+    /// The clients that frames to the station are for.
+    pub fn behind(&self, station: Station) -> impl Iterator<Item = IpAddr> {
+        self.behind.get(&station).into_iter().flatten().copied()
     }
 
     /// The port behind which the station lives.
@@ -104,7 +125,19 @@ impl Learning {
         self.broker_port
     }
 
-    /// Takes over a row that the switch holds already.
+    /// The only port from which packets are believed to be the broker's. None while every port is:
+    /// without a configured one, before the broker has spoken, and once it was silent for so long
+    /// that it may have been replaced by another.
+    pub fn believed_port(&self) -> Option<u16> {
+        let alive = || {
+            let mut stations = self.broker.iter();
+            stations.any(|station| self.stations.contains_key(station))
+        };
+        self.configured_port
+            .or_else(|| self.broker_port.filter(|_| alive()))
+    }
+
+    /// Takes over a row that the switch holds already: of stations first, of clients last.
     pub fn adopt(&mut self, key: &Key, value: &Value) {
         match (key, value) {
             (Key::Dmac(key), Value::Dmac(action)) => {
@@ -115,30 +148,43 @@ impl Learning {
                 self.stations.insert(station, action.port);
             }
             (Key::Endpoint(key), Value::Endpoint(action)) => {
-                // Of two places, where a controller was stopped while a client moved, the one
-                // counts to which frames for it go. So stations are to be adopted first.
-                let endpoint = Endpoint {
-                    port: key.ingress_port,
-                    vid: key.vid,
+                let broker = Station {
                     mac: key.eth_src,
-                    calls: key.eth_dst,
-                    service: action.ip_dst,
+                    vid: key.vid,
                 };
-                if self.clients.contains_key(&key.ip_src)
-                    && self.station(endpoint.station()) != Some(key.ingress_port)
+                let client = Station {
+                    mac: key.eth_dst,
+                    vid: key.vid,
+                };
+                if self.configured_port.is_none() && self.station(broker) == self.broker_port {
+                    self.broker.insert(broker);
+                }
+                // A controller was stopped while a client moved. Which of two places is the old one
+                // cannot be told, so neither is believed: the broker's next packet tells.
+                if self
+                    .clients
+                    .get(&key.ip_dst)
+                    .is_some_and(|known| known.endpoint.station() != client)
                 {
+                    self.forget_client(key.ip_dst);
                     return;
                 }
-                self.place(key.ip_src, endpoint);
+                self.place(key.ip_dst, client, broker.mac, action.ip_src);
+                if let Some(known) = self.clients.get_mut(&key.ip_dst)
+                    && !known.seen
+                    && action.port != ANY_PORT
+                {
+                    known.endpoint.port = action.port;
+                    known.seen = true;
+                }
             }
             (Key::CloneSession(SESSION_COPY), Value::Replicas(replicas)) => {
                 self.broker_port = self
                     .configured_port
                     .or(replicas.first().map(|replica| replica.port));
             }
-            _ => return,
+            _ => {}
         }
-        self.find_broker();
     }
 
     /// Takes in one digest message.
@@ -153,81 +199,92 @@ impl Learning {
                 ip_src,
                 ip_dst,
             } => {
+                let broker = Station { mac: eth_src, vid };
+                let client = Station { mac: eth_dst, vid };
+                let believed = self.believed_port().is_none_or(|believed| believed == port);
+                if !believed || !broker.is_somebody() || !client.is_somebody() {
+                    return; // The switch asked before it knew better.
+                }
+                self.learn_broker(broker, port, news);
                 // BMv2 sends one digest a packet, and this one overrides the other.
-                let endpoint = Endpoint {
-                    port,
-                    vid,
-                    mac: eth_src,
-                    calls: eth_dst,
-                    service: Some(ip_dst),
-                };
-                self.learn_mac(endpoint.station(), port, news);
-                if self.place(ip_src, endpoint) {
-                    news.endpoints.insert(ip_src);
+                self.learn_mac(broker, port, news);
+                if self.place(ip_dst, client, eth_src, Some(ip_src)) {
+                    news.endpoints.insert(ip_dst);
                 }
             }
         }
-        news.broker_moved |= self.find_broker();
+    }
+
+    fn learn_broker(&mut self, station: Station, port: u16, news: &mut News) {
+        if self.configured_port.is_some() {
+            return;
+        }
+        if self.broker_port != Some(port) {
+            self.broker.clear();
+            self.broker_port = Some(port);
+            news.broker_moved = true;
+        }
+        self.broker.insert(station);
     }
 
     fn learn_mac(&mut self, station: Station, port: u16, news: &mut News) {
-        // A group address is nobody's.
-        if station.mac.0[0] & 1 == 0 && self.stations.insert(station, port) != Some(port) {
-            news.stations.insert(station);
+        if !station.is_somebody() || self.stations.insert(station, port) == Some(port) {
+            return;
         }
-    }
-
-    /// True when the client moved or is new.
-    fn place(&mut self, address: IpAddr, endpoint: Endpoint) -> bool {
-        match self.clients.get(&address) {
-            Some(known) if (known.port, known.station()) == (endpoint.port, endpoint.station()) => {
-                let (calls, had_service) = (known.calls, known.service.is_some());
-                if calls != endpoint.calls {
-                    let also = self.also_calls.entry(address).or_default();
-                    return also.insert(endpoint.calls);
-                }
-                if !had_service && let Some(known) = self.clients.get_mut(&address) {
-                    known.service = endpoint.service;
-                }
-                !had_service && endpoint.service.is_some()
-            }
-            Some(known) => {
-                let called = known.broker();
-                self.uncall(called);
-                self.also_calls.remove(&address);
-                self.clients.insert(address, endpoint);
-                *self.called.entry(endpoint.broker()).or_default() += 1;
-                true
-            }
-            None => {
-                self.clients.insert(address, endpoint);
-                *self.called.entry(endpoint.broker()).or_default() += 1;
-                true
+        news.stations.insert(station);
+        if self.broker.contains(&station) && self.broker_port != Some(port) {
+            self.broker_port = Some(port);
+            news.broker_moved = true;
+        }
+        for address in self.behind.get(&station).into_iter().flatten() {
+            if let Some(client) = self.clients.get_mut(address)
+                && (!client.seen || client.endpoint.port != port)
+            {
+                client.seen = true;
+                client.endpoint.port = port;
+                news.endpoints.insert(*address);
             }
         }
     }
 
-    fn uncall(&mut self, station: Station) {
-        if let Some(count) = self.called.get_mut(&station) {
-            *count -= 1;
-            if *count == 0 {
-                self.called.remove(&station);
+    /// True when the place of the client changed, or became known, or is addressed otherwise.
+    fn place(
+        &mut self,
+        address: IpAddr,
+        station: Station,
+        calls: Mac,
+        service: Option<IpAddr>,
+    ) -> bool {
+        if let Some(known) = self.clients.get_mut(&address)
+            && known.endpoint.station() == station
+        {
+            let endpoint = &mut known.endpoint;
+            let before = *endpoint;
+            endpoint.service = endpoint.service.or(service);
+            if endpoint.calls != calls {
+                // Both stay known: it may have two.
+                known.also_calls.remove(&calls);
+                known.also_calls.insert(endpoint.calls);
+                endpoint.calls = calls;
             }
+            return known.seen && known.endpoint != before;
         }
-    }
-
-    /// The broker lives behind the port of the station that most clients call.
-    fn find_broker(&mut self) -> bool {
-        let seen = self
-            .called
-            .iter()
-            .filter_map(|(station, count)| Some((*count, self.station(*station)?)))
-            .max_by_key(|(count, _)| *count)
-            .map(|(_, port)| port);
-        let port = self.configured_port.or(seen).or(self.broker_port);
-        let moved = port != self.broker_port;
-        self.broker_port = port;
-        moved
+        self.forget_client(address);
+        let port = self.station(station);
+        let client = Client {
+            endpoint: Endpoint {
+                port: port.unwrap_or(ANY_PORT),
+                vid: station.vid,
+                mac: station.mac,
+                calls,
+                service,
+            },
+            seen: port.is_some(),
+            also_calls: BTreeSet::new(),
+        };
+        self.clients.insert(address, client);
+        self.behind.entry(station).or_default().insert(address);
+        true
     }
 
     /// Forgets a station that was silent for too long: frames to it are flooded again. Clients
@@ -238,14 +295,17 @@ impl Learning {
 
     /// Forgets a client; true if it was known.
     pub fn forget_client(&mut self, address: IpAddr) -> bool {
-        self.also_calls.remove(&address);
-        match self.clients.remove(&address) {
-            Some(endpoint) => {
-                self.uncall(endpoint.broker());
-                true
+        let Some(client) = self.clients.remove(&address) else {
+            return false;
+        };
+        let station = client.endpoint.station();
+        if let Some(behind) = self.behind.get_mut(&station) {
+            behind.remove(&address);
+            if behind.is_empty() {
+                self.behind.remove(&station);
             }
-            None => false,
         }
+        true
     }
 
     /// The rows of a station.
@@ -272,23 +332,24 @@ impl Learning {
         ]
     }
 
-    /// The rows of a client.
+    /// The rows of a client: none before its station was seen.
     pub fn client_rows(&self, address: IpAddr) -> Vec<(Key, Value)> {
-        let Some(endpoint) = self.clients.get(&address) else {
+        let Some(client) = self.clients.get(&address).filter(|client| client.seen) else {
             return Vec::new();
         };
-        let also = self.also_calls.get(&address).into_iter().flatten();
+        let endpoint = &client.endpoint;
+        let also = client.also_calls.iter();
         also.chain([&endpoint.calls])
-            .map(|&eth_dst| {
+            .map(|&eth_src| {
                 let key = endpoint::Key {
-                    ingress_port: endpoint.port,
                     vid: endpoint.vid,
-                    eth_src: endpoint.mac,
-                    eth_dst,
-                    ip_src: address,
+                    eth_src,
+                    eth_dst: endpoint.mac,
+                    ip_dst: address,
                 };
                 let action = endpoint::Action {
-                    ip_dst: endpoint.service,
+                    ip_src: endpoint.service,
+                    port: endpoint.port,
                 };
                 (Key::Endpoint(key), Value::Endpoint(action))
             })
@@ -303,6 +364,7 @@ mod tests {
     use super::*;
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const SPOOFER: Mac = Mac([2, 0, 0, 0, 0, 2]);
     const BROKER: Mac = Mac([2, 0, 0, 0, 0, 9]);
     const CLIENT_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
@@ -310,81 +372,159 @@ mod tests {
         Station { mac, vid: 0 }
     }
 
-    fn calls(port: u16) -> Learned {
+    fn seen(mac: Mac, port: u16) -> Learned {
+        Learned::Mac { mac, vid: 0, port }
+    }
+
+    fn spoken(port: u16, eth_src: Mac, eth_dst: Mac) -> Learned {
         Learned::Endpoint {
             port,
             vid: 0,
-            eth_src: CLIENT,
-            eth_dst: BROKER,
-            ip_src: CLIENT_IP,
-            ip_dst: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)),
+            eth_src,
+            eth_dst,
+            ip_src: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)),
+            ip_dst: CLIENT_IP,
+        }
+    }
+
+    fn learn(learning: &mut Learning, learned: Learned) -> News {
+        let mut news = News::default();
+        learning.learn(learned, &mut news);
+        news
+    }
+
+    fn port_of(learning: &Learning) -> Option<u16> {
+        learning.endpoint(CLIENT_IP).map(|endpoint| endpoint.port)
+    }
+
+    #[test]
+    fn a_client_lives_where_the_station_was_seen_that_the_broker_addresses_in_either_order() {
+        let told = [seen(CLIENT, 1), spoken(9, BROKER, CLIENT)];
+        for order in [[0, 1], [1, 0]] {
+            let mut learning = Learning::new(None);
+            learn(&mut learning, told[order[0]]);
+            assert_eq!(port_of(&learning), None);
+            assert!(learning.client_rows(CLIENT_IP).is_empty());
+            let news = learn(&mut learning, told[order[1]]);
+            assert_eq!(news.endpoints, BTreeSet::from([CLIENT_IP]));
+            assert_eq!(port_of(&learning), Some(1));
+            assert_eq!(learning.client_rows(CLIENT_IP).len(), 1);
         }
     }
 
     #[test]
-    fn an_endpoint_digest_also_teaches_its_station() {
+    fn who_speaks_as_the_broker_teaches_its_station_and_its_port() {
         let mut learning = Learning::new(None);
-        let mut news = News::default();
-        learning.learn(calls(1), &mut news);
-        assert_eq!(learning.station(untagged(CLIENT)), Some(1));
-        assert_eq!(news.stations, BTreeSet::from([untagged(CLIENT)]));
-        assert_eq!(news.endpoints.len(), 1);
-        assert_eq!(learning.broker_port(), None);
-    }
-
-    #[test]
-    fn the_broker_lives_where_the_station_that_clients_call_was_seen_and_stays_there() {
-        let mut learning = Learning::new(None);
-        let mut news = News::default();
-        learning.learn(calls(1), &mut news);
-        learning.learn(
-            Learned::Mac {
-                mac: BROKER,
-                vid: 0,
-                port: 9,
-            },
-            &mut news,
-        );
+        let news = learn(&mut learning, spoken(9, BROKER, CLIENT));
+        assert_eq!(learning.station(untagged(BROKER)), Some(9));
+        assert_eq!(news.stations, BTreeSet::from([untagged(BROKER)]));
         assert!(news.broker_moved);
         assert_eq!(learning.broker_port(), Some(9));
-        assert!(learning.forget_station(untagged(BROKER)));
-        let mut news = News::default();
-        learning.learn(calls(1), &mut news);
-        assert_eq!(learning.broker_port(), Some(9));
-        assert_eq!(news, News::default(), "nothing new was said");
+        assert_eq!(learning.believed_port(), Some(9));
     }
 
     #[test]
-    fn a_client_that_moved_has_rows_at_its_new_place_only() {
+    fn nobody_else_is_believed_to_be_the_broker_while_it_is_alive() {
+        let mut learning = Learning::new(None);
+        learn(&mut learning, seen(CLIENT, 1));
+        learn(&mut learning, seen(SPOOFER, 2));
+        learn(&mut learning, spoken(9, BROKER, CLIENT));
+        let news = learn(&mut learning, spoken(2, SPOOFER, SPOOFER));
+        assert_eq!(news, News::default());
+        assert_eq!(port_of(&learning), Some(1));
+        // Silent for long enough it may have been replaced, and is the broker still if it was not.
+        assert!(learning.forget_station(untagged(BROKER)));
+        assert_eq!(learning.believed_port(), None);
+        assert_eq!(learning.broker_port(), Some(9));
+        learn(&mut learning, seen(BROKER, 9));
+        assert_eq!(learning.believed_port(), Some(9));
+        assert!(learning.forget_station(untagged(BROKER)));
+        assert!(learn(&mut learning, spoken(7, SPOOFER, CLIENT)).broker_moved);
+        assert_eq!(learning.believed_port(), Some(7));
+        assert!(!learn(&mut learning, seen(BROKER, 5)).broker_moved);
+    }
+
+    #[test]
+    fn a_configured_port_is_the_brokers_whoever_says_what() {
         let mut learning = Learning::new(Some(9));
-        learning.learn(calls(1), &mut News::default());
-        let mut news = News::default();
-        learning.learn(calls(2), &mut news);
-        assert_eq!(news.endpoints.len(), 1);
+        assert_eq!(learning.believed_port(), Some(9));
+        let news = learn(&mut learning, spoken(2, SPOOFER, SPOOFER));
+        assert_eq!(news, News::default());
+        learn(&mut learning, spoken(9, BROKER, CLIENT));
+        assert!(!learn(&mut learning, seen(BROKER, 2)).broker_moved);
+        learning.forget_station(untagged(BROKER));
+        assert_eq!(learning.believed_port(), Some(9));
+    }
+
+    #[test]
+    fn clients_move_with_their_station() {
+        let mut learning = Learning::new(Some(9));
+        learn(&mut learning, seen(CLIENT, 1));
+        learn(&mut learning, spoken(9, BROKER, CLIENT));
+        let news = learn(&mut learning, seen(CLIENT, 2));
+        assert_eq!(news.endpoints, BTreeSet::from([CLIENT_IP]));
+        assert_eq!(port_of(&learning), Some(2));
+    }
+
+    #[test]
+    fn a_client_whose_address_is_at_another_station_now_has_rows_of_that_one_only() {
+        let mut learning = Learning::new(Some(9));
+        learn(&mut learning, seen(CLIENT, 1));
+        learn(&mut learning, seen(SPOOFER, 2));
+        learn(&mut learning, spoken(9, BROKER, CLIENT));
+        let news = learn(&mut learning, spoken(9, BROKER, SPOOFER));
+        assert_eq!(news.endpoints, BTreeSet::from([CLIENT_IP]));
         let rows = learning.client_rows(CLIENT_IP);
         assert!(matches!(
             rows[..],
             [(
                 Key::Endpoint(endpoint::Key {
-                    ingress_port: 2,
+                    eth_dst: SPOOFER,
                     ..
                 }),
                 _
             )]
         ));
+        assert_eq!(learn(&mut learning, seen(CLIENT, 5)).endpoints.len(), 0);
+    }
+
+    #[test]
+    fn a_client_is_reached_where_its_station_was_seen_last_while_that_is_silent() {
+        let mut learning = Learning::new(Some(9));
+        learn(&mut learning, seen(CLIENT, 1));
+        learn(&mut learning, spoken(9, BROKER, CLIENT));
+        learning.forget_station(untagged(CLIENT));
+        assert_eq!(port_of(&learning), Some(1));
+        // Also by a controller that starts anew.
+        let mut anew = Learning::new(Some(9));
+        for (key, value) in learning.client_rows(CLIENT_IP) {
+            anew.adopt(&key, &value);
+        }
+        assert_eq!(port_of(&anew), Some(1));
+        assert_eq!(anew.endpoint(CLIENT_IP), learning.endpoint(CLIENT_IP));
+    }
+
+    #[test]
+    fn of_two_places_that_a_controller_finds_neither_is_believed() {
+        let mut anew = Learning::new(Some(9));
+        for mac in [CLIENT, SPOOFER] {
+            let mut learning = Learning::new(Some(9));
+            learn(&mut learning, seen(mac, 1));
+            learn(&mut learning, spoken(9, BROKER, mac));
+            for (key, value) in learning.client_rows(CLIENT_IP) {
+                anew.adopt(&key, &value);
+            }
+        }
+        assert_eq!(anew.endpoint(CLIENT_IP), None);
     }
 
     #[test]
     fn group_addresses_are_nobodys() {
         let mut learning = Learning::new(None);
-        let mut news = News::default();
-        let mac = Mac([1, 0, 0x5e, 0, 0, 1]);
-        let learned = Learned::Mac {
-            mac,
-            vid: 0,
-            port: 1,
-        };
-        learning.learn(learned, &mut news);
+        let group = Mac([1, 0, 0x5e, 0, 0, 1]);
+        assert_eq!(learn(&mut learning, seen(group, 1)), News::default());
+        let news = learn(&mut learning, spoken(9, BROKER, group));
         assert_eq!(news, News::default());
+        assert_eq!(learning.broker_port(), None);
     }
 }

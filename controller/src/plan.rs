@@ -9,8 +9,8 @@ use offload::{Alias, AliasType, Intent, PublicationKey, Refusal, SessionId, Topi
 
 use crate::config::Config;
 use crate::constants::{
-    GROUP_FLOOD, GROUP_LAST, GROUP_VLAN, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST, SESSION_ACK,
-    SESSION_COPY,
+    ANY_PORT, GROUP_FLOOD, GROUP_LAST, GROUP_VLAN, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST,
+    SESSION_ACK, SESSION_COPY,
 };
 use crate::groups::{Exhausted, Groups, Rids};
 use crate::hot::Room;
@@ -18,8 +18,8 @@ use crate::installed::Installed;
 use crate::learning::{Endpoint, Learning};
 use crate::shares::{Base, Members, SharePlan, shared_key};
 use crate::tables::{
-    Key, Replica, Replicas, Value, digests, meters, open_publication, publication, replication,
-    service, subscriber, subscriber_alias, topic, vlan,
+    Key, Replica, Replicas, Value, answer, digests, meters, open_publication, publication,
+    replication, service, subscriber, subscriber_alias, topic, vlan,
 };
 
 /// What planning looks at.
@@ -301,10 +301,19 @@ impl Plan {
                 udp_dst: address.port(),
             })
             .collect();
+        let answers = |wanted: &service::Key| answer::Key {
+            ip_src: wanted.ip_dst,
+            udp_src: wanted.udp_dst,
+        };
+        let answering: BTreeSet<answer::Key> = wanted.iter().map(answers).collect();
         let old: Vec<Key> = self
             .rows
             .keys()
-            .filter(|key| matches!(key, Key::Service(key) if !wanted.contains(key)))
+            .filter(|key| match key {
+                Key::Service(key) => !wanted.contains(key),
+                Key::Answer(key) => !answering.contains(key),
+                _ => false,
+            })
             .copied()
             .collect();
         for key in old {
@@ -315,6 +324,10 @@ impl Plan {
                 max_length: view.config.mtu,
             };
             self.set(Key::Service(key), Value::Service(action));
+        }
+        let port = view.learning.believed_port().unwrap_or(ANY_PORT);
+        for key in answering {
+            self.set(Key::Answer(key), Value::Answer(answer::Action { port }));
         }
     }
 

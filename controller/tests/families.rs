@@ -4,7 +4,7 @@ mod bench;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use bench::{BROKER, Bench, SERVICE_PORT, call, config, mac, normal, port, topic};
+use bench::{BROKER, BROKER_PORT, Bench, SERVICE_PORT, call, config, mac, normal, port, topic};
 use controller::tables::digests::Learned;
 use controller::tables::meters::Kind;
 use controller::tables::topic::Action;
@@ -35,20 +35,26 @@ fn dual_stack(config: Config) -> Bench {
         Change::Services(services),
         Change::Session(SIX, Some(SocketAddr::new(v6(8), 5000))),
     ]);
-    bench.device.learned([call_over_ipv6(8)]);
+    bench.device.learned(call_over_ipv6(8));
     bench.settle();
     bench
 }
 
-fn call_over_ipv6(port: u16) -> Learned {
-    Learned::Endpoint {
-        port,
+fn call_over_ipv6(port: u16) -> [Learned; 2] {
+    let station = Learned::Mac {
+        mac: mac(8),
         vid: VID,
-        eth_src: mac(8),
-        eth_dst: BROKER,
-        ip_src: v6(8),
-        ip_dst: v6(1),
-    }
+        port,
+    };
+    let answered = Learned::Endpoint {
+        port: BROKER_PORT,
+        vid: VID,
+        eth_src: BROKER,
+        eth_dst: mac(8),
+        ip_src: v6(1),
+        ip_dst: v6(8),
+    };
+    [station, answered]
 }
 
 fn rows<T>(bench: &Bench, of: impl Fn(&Key, &Value) -> Option<T>) -> Vec<T> {
@@ -114,7 +120,7 @@ fn a_publication_over_ipv6_is_bound_to_its_vlan_in_the_table_of_its_family() {
     });
     assert_eq!(found, [(publication::NAME_V6, 8, VID, Some(RATE))]);
     // It moves to another port: so does its binding.
-    bench.device.learned([call_over_ipv6(7)]);
+    bench.device.learned(call_over_ipv6(7));
     bench.settle();
     let ports = rows(&bench, |key, _| match key {
         Key::Publication(key) => Some(key.ingress_port),
@@ -131,7 +137,7 @@ fn without_an_ipv6_address_of_the_broker_the_session_alone_is_refused() {
         SIX,
         Some(SocketAddr::new(v6(8), 5000)),
     )]);
-    bench.device.learned([call_over_ipv6(8)]);
+    bench.device.learned(call_over_ipv6(8));
     bench.set_topic(1, topic(1, &[1, 2]));
     bench.settle();
     let refused = bench.refused(RefusedItem::Session(SIX));
@@ -152,7 +158,7 @@ fn one_subscriber_needs_no_group_and_two_have_one() {
     assert!(to_one.ack_q1 && !to_one.translated);
     assert_eq!(bench.count("multicast group"), 1, "the flood group");
     // It moves: the row follows.
-    bench.device.learned([bench::call_from(2, 8)]);
+    bench.device.learned(bench::call_from(2, 8));
     bench.settle();
     assert!(matches!(bench.topic_row(1), Some(Action::ToOne(one)) if one.port == 8));
     // Another joins, and leaves again.
@@ -263,7 +269,7 @@ fn limits_are_set_at_every_port_and_taken_back_where_they_are_configured_no_more
     assert_eq!(limits(&bench, Kind::Open), (1..=8).collect::<Vec<_>>());
     assert_eq!(limits(&bench, Kind::Software), (1..=8).collect::<Vec<_>>());
     let mut bench = Bench::with(config(), bench.state);
-    bench.device.learned([call(1)]);
+    bench.device.learned(call(1));
     bench.settle();
     assert!(limits(&bench, Kind::Open).is_empty());
     assert!(limits(&bench, Kind::Software).is_empty());

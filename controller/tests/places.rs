@@ -33,7 +33,7 @@ fn a_client_that_moved_is_served_and_may_publish_at_its_new_port_only() {
     bench.set_topic(1, topic(1, &[1, 2]));
     bench.set_publication(1, normal(7), 1);
     bench.settle();
-    bench.device.learned([call_from(1, 8)]);
+    bench.device.learned(call_from(1, 8));
     bench.settle();
     let at: Vec<u16> = bench
         .state
@@ -99,7 +99,7 @@ fn a_silent_client_that_nobody_needs_is_forgotten_and_the_broker_told() {
 fn an_old_notification_about_a_station_that_moved_is_not_heeded() {
     let mut bench = Bench::new(config());
     bench.learn(1);
-    bench.device.learned([call_from(1, 8)]);
+    bench.device.learned(call_from(1, 8));
     bench.device.station_idle(smac::Key {
         vid: 0,
         eth_src: mac(1),

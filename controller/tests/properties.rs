@@ -179,7 +179,7 @@ fn happen(bench: &mut Bench, generation: u32, event: Event) {
             let address = there.then(|| bench::address(n));
             bench.change(vec![Change::Session(SessionId(n.into()), address)]);
         }
-        Event::Move(n, port) => bench.device.learned([call_from(n, port)]),
+        Event::Move(n, port) => bench.device.learned(call_from(n, port)),
         Event::Fault(table, code, times) => {
             let tables = [
                 topic_table::NAME,
@@ -288,7 +288,7 @@ proptest! {
             .map(|n| (n, learning.endpoint(bench::ip(n)).map_or(port(n), |e| e.port)))
             .collect();
         fresh.device.learned([bench::answer()]);
-        fresh.device.learned(places.into_iter().map(|(n, port)| call_from(n, port)));
+        fresh.device.learned(places.into_iter().flat_map(|(n, port)| call_from(n, port)));
         fresh.link(bench.intent.clone());
         fresh.settle();
         prop_assert_eq!(meaning(&bench), meaning(&fresh));

@@ -156,7 +156,7 @@ fn nothing_is_said_to_be_installed_before_the_new_links_snapshot() {
     bench.device.link_lost();
     bench.take_messages();
     bench.device.link_opened();
-    bench.device.learned([bench::call(9)]);
+    bench.device.learned(bench::call(9));
     bench.settle();
     assert_eq!(bench.installed(), None);
 }

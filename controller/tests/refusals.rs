@@ -39,7 +39,7 @@ fn a_topic_with_a_session_of_unknown_place_is_refused_as_a_whole_until_it_is_kno
     assert_eq!(bench.topic_row(1), None);
     assert_eq!(bench.refused(TOPIC), Some(Some(Refusal::Unreachable)));
     assert_eq!(bench.installed(), Some(revision));
-    bench.device.learned([call(7)]);
+    bench.device.learned(call(7));
     bench.settle();
     assert!(bench.topic_row(1).is_some());
     assert_eq!(
@@ -52,11 +52,12 @@ fn a_topic_with_a_session_of_unknown_place_is_refused_as_a_whole_until_it_is_kno
 #[test]
 fn nothing_is_offloaded_while_nobody_knows_where_the_broker_lives() {
     let mut bench = Bench::new(config());
-    bench.device.learned([call(1), call(2)]);
+    let stations = [1, 2].map(|n| call(n)[0]);
+    bench.device.learned(stations.into_iter().chain([answer()]));
     bench.set_topic(1, topic(1, &[1, 2]));
     bench.settle();
     assert_eq!(bench.topic_row(1), None);
-    bench.device.learned([answer()]);
+    bench.device.learned([1, 2].into_iter().flat_map(call));
     bench.settle();
     assert!(bench.topic_row(1).is_some());
 }

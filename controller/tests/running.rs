@@ -126,7 +126,7 @@ impl Running {
         let mut running = Self::start(config);
         running.link().await;
         running.snapshot().await;
-        let learned = vec![call(1), call(2), call(3), answer()];
+        let learned = (1..=3).flat_map(call).chain([answer()]).collect();
         running.switch.report(Event::Learned(learned)).await;
         running
             .until(|state| {

@@ -203,10 +203,12 @@ async fn the_whole_way(wire: Wire) {
     running.installed().await;
     wire.plug();
 
-    // Everybody is learned from what they send: the broker when it answers.
+    // Stations are learned from what they send, clients' places from what the broker sends them.
     for (client, port) in [(PUBLISHER, PUBLISHER_PORT), (SUBSCRIBER, SUBSCRIBER_PORT)] {
         let call = frame((client.0, BROKER.0), client.1, BROKER.1, &PINGREQ);
         wire.send(port, &call).await;
+        let answer = frame((BROKER.0, client.0), BROKER.1, client.1, &[2, 0x17]);
+        wire.send(BROKER_PORT, &answer).await;
         let address = client.1.0.into();
         let reachable = FromController::Reachable {
             address,
@@ -214,8 +216,6 @@ async fn the_whole_way(wire: Wire) {
         };
         running.hear_until(|message| *message == reachable).await;
     }
-    let answer = frame((BROKER.0, PUBLISHER.0), BROKER.1, PUBLISHER.1, &[2, 0x17]);
-    wire.send(BROKER_PORT, &answer).await;
     let status = running
         .until("the broker's place known", |status| {
             status.broker_port == Some(BROKER_PORT) && status.lease_remaining_ms > 0
@@ -436,9 +436,9 @@ impl Persistent {
             for (client, port) in [(PUBLISHER, PUBLISHER_PORT), (SUBSCRIBER, SUBSCRIBER_PORT)] {
                 let call = frame((client.0, BROKER.0), client.1, BROKER.1, &PINGREQ);
                 wire.send(port, &call).await;
+                let answer = frame((BROKER.0, client.0), BROKER.1, client.1, &[2, 0x17]);
+                wire.send(BROKER_PORT, &answer).await;
             }
-            let answer = frame((BROKER.0, PUBLISHER.0), BROKER.1, PUBLISHER.1, &[2, 0x17]);
-            wire.send(BROKER_PORT, &answer).await;
             Err(status)
         })
         .await;

@@ -1,6 +1,6 @@
 //! Without entries the switch is an Ethernet switch, and stays one for all that is not offloaded.
 
-use system_tests::data_plane::{MAX_LENGTH, Outcome, Path, on_each_target};
+use system_tests::data_plane::{ANY_PORT, MAX_LENGTH, Outcome, Path, on_each_target};
 use system_tests::frame::Datagram;
 use system_tests::hosts::{ALICE, BOB, BROKER, PUBLISHER};
 use system_tests::messages::{Publish, QOS_1, tagged};
@@ -91,20 +91,70 @@ fn a_known_address_that_moves_to_another_port_is_told_again() {
 }
 
 #[test]
-fn where_a_client_lives_is_told_when_it_talks_to_a_service() {
+fn where_a_client_lives_is_told_when_the_broker_speaks_to_it_and_not_once_that_is_known() {
     on_each_target(|plane| {
         plane.enable_digest("endpoint_learned_t");
         plane.serve(&BROKER, MAX_LENGTH);
+        plane.answers(&BROKER, BROKER.port);
+        plane.place(&BROKER, &ALICE);
+        // The known one first: were it told, it would be told first.
+        let known = Datagram::between(&BROKER, &ALICE, [2, 0x17]).frame();
+        plane.exchange(BROKER.port, &[known]);
         // Behind a router: its MAC address, the client's IPv4 address.
-        let mut datagram = Datagram::between(&PUBLISHER, &BROKER, [2, 0x16]);
-        datagram.src = "192.168.7.9:5000".parse().expect("an address");
-        plane.exchange(PUBLISHER.port, &[datagram.frame()]);
+        let mut datagram = Datagram::between(&BROKER, &PUBLISHER, [2, 0x17]);
+        datagram.dst = "192.168.7.9:5000".parse().expect("an address");
+        plane.exchange(BROKER.port, &[datagram.frame()]);
         let learned = plane.digest("endpoint_learned_t");
-        assert_eq!(number(&learned[0], "port"), u64::from(PUBLISHER.port));
-        assert_eq!(number(&learned[0], "eth_src"), 0x02_00_00_00_00_02);
-        assert_eq!(number(&learned[0], "eth_dst"), 0x02_00_00_00_00_01);
-        assert_eq!(number(&learned[0], "ip_src"), 0xc0_a8_07_09);
-        assert_eq!(number(&learned[0], "ip_dst"), 0x0a_00_00_01);
+        assert_eq!(number(&learned[0], "port"), u64::from(BROKER.port));
+        assert_eq!(number(&learned[0], "eth_src"), 0x02_00_00_00_00_01);
+        assert_eq!(number(&learned[0], "eth_dst"), 0x02_00_00_00_00_02);
+        assert_eq!(number(&learned[0], "ip_src"), 0x0a_00_00_01);
+        assert_eq!(number(&learned[0], "ip_dst"), 0xc0_a8_07_09);
+        assert_eq!(plane.path_count(Path::ForeignAnswer), 0);
+    });
+}
+
+#[test]
+fn neither_a_client_nor_who_claims_to_be_the_broker_elsewhere_says_where_clients_live() {
+    on_each_target(|plane| {
+        plane.enable_digest("endpoint_learned_t");
+        plane.know(&ALICE);
+        plane.know(&BROKER);
+        plane.serve(&BROKER, MAX_LENGTH);
+        plane.answers(&BROKER, BROKER.port);
+        // Bob says that he has Alice's address, to the broker, and then in the broker's name.
+        let mut forged = Datagram::between(&ALICE, &BROKER, [3, 0x7f, 0]);
+        forged.eth_src = BOB.mac;
+        plane.exchange(BOB.port, &[forged.frame()]);
+        let mut forged = Datagram::between(&BROKER, &ALICE, [2, 0x17]);
+        forged.eth_dst = BOB.mac;
+        plane.exchange(BOB.port, &[forged.frame()]);
+        // Nobody lives behind a group address, and another port of the broker's host is no service.
+        let mut advertise = Datagram::between(&BROKER, &ALICE, [5, 0, 1, 0, 60]);
+        advertise.eth_dst = [0xff; 6];
+        plane.exchange(BROKER.port, &[advertise.frame()]);
+        let mut other = Datagram::between(&BROKER, &BOB, [2, 0x17]);
+        other.src.set_port(BROKER.udp + 1);
+        plane.exchange(BROKER.port, &[other.frame()]);
+        // What is told first is the broker's own word.
+        let spoken = Datagram::between(&BROKER, &ALICE, [2, 0x17]).frame();
+        plane.exchange(BROKER.port, &[spoken]);
+        let learned = plane.digest("endpoint_learned_t");
+        assert_eq!(number(&learned[0], "port"), u64::from(BROKER.port));
+        assert_eq!(number(&learned[0], "eth_dst"), 0x02_00_00_00_00_03);
+        assert_eq!(plane.path_count(Path::ForeignAnswer), 1);
+    });
+}
+
+#[test]
+fn the_broker_is_heard_from_any_port_while_nobody_knows_its_own() {
+    on_each_target(|plane| {
+        plane.enable_digest("endpoint_learned_t");
+        plane.answers(&BROKER, ANY_PORT);
+        let spoken = Datagram::between(&BROKER, &ALICE, [2, 0x17]).frame();
+        plane.exchange(BOB.port, &[spoken]);
+        let learned = plane.digest("endpoint_learned_t");
+        assert_eq!(number(&learned[0], "port"), u64::from(BOB.port));
     });
 }
 

@@ -315,16 +315,19 @@ fn extension_headers_and_lengths_that_contradict_each_other_go_to_the_broker() {
 fn where_an_ipv6_client_lives_is_told_and_neighbour_discovery_is_bridged() {
     on_each_target(|plane| {
         plane.enable_digest("endpoint_v6_learned_t");
-        plane.serve(&BROKER.v6(), MAX_LENGTH);
-        let call = Datagram::between(&PUBLISHER.v6(), &BROKER.v6(), [2, 0x16]).frame();
-        plane.exchange(PUBLISHER.port, &[call]);
+        plane.answers(&BROKER.v6(), BROKER.port);
+        plane.place(&BROKER.v6(), &ALICE.v6());
+        for client in [ALICE, PUBLISHER] {
+            let spoken = Datagram::between(&BROKER.v6(), &client.v6(), [2, 0x17]).frame();
+            plane.exchange(BROKER.port, &[spoken]);
+        }
         let learned = plane.digest("endpoint_v6_learned_t");
         let address = |name: &str| {
             let member = learned[0].get(name).expect("a member");
             std::net::IpAddr::V6(member.to_ipv6().expect("an address"))
         };
-        assert_eq!(address("ip_src"), PUBLISHER.v6().ip);
-        assert_eq!(address("ip_dst"), BROKER.v6().ip);
+        assert_eq!(address("ip_src"), BROKER.v6().ip);
+        assert_eq!(address("ip_dst"), PUBLISHER.v6().ip);
         // A neighbour solicitation, as far as a bridge looks at it: ICMPv6 to a multicast address.
         let mut solicitation = Datagram::between(&PUBLISHER.v6(), &BROKER.v6(), [0; 16]).frame();
         solicitation[..6].copy_from_slice(&[0x33, 0x33, 0xff, 0, 0, 1]);

@@ -164,9 +164,9 @@ fn an_address_is_learned_for_its_vlan_only() {
 fn where_a_tagged_client_lives_is_told_with_its_vlan() {
     on_each_target(|plane| {
         plane.enable_digest("endpoint_learned_t");
-        plane.serve(&BROKER, MAX_LENGTH);
-        let call = Datagram::between(&PUBLISHER.tagged(VLAN), &BROKER, [2, 0x16]).frame();
-        plane.exchange(PUBLISHER.port, &[call]);
+        plane.answers(&BROKER, BROKER.port);
+        let spoken = Datagram::between(&BROKER.tagged(VLAN), &PUBLISHER, [2, 0x17]).frame();
+        plane.exchange(BROKER.port, &[spoken]);
         let learned = plane.digest("endpoint_learned_t");
         let vid = learned[0].get("vid").expect("a member").to_u64();
         assert_eq!(vid, Ok(u64::from(VLAN)));

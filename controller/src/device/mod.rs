@@ -185,9 +185,11 @@ impl Device {
     /// Digest messages.
     pub fn learned(&mut self, learned: impl IntoIterator<Item = Learned>) {
         let mut news = News::default();
+        let believed = self.learning.believed_port();
         for learned in learned {
             self.learning.learn(learned, &mut news);
         }
+        self.dirty.services |= self.learning.believed_port() != believed;
         self.dirty.stations.extend(news.stations);
         for address in news.endpoints {
             self.client_changed(address);
@@ -214,13 +216,14 @@ impl Device {
         if self.learning.station(station) != Some(key.ingress_port) {
             return;
         }
+        let believed = self.learning.believed_port();
         self.learning.forget_station(station);
+        self.dirty.services |= self.learning.believed_port() != believed;
         self.dirty.stations.insert(station);
         let gone: Vec<IpAddr> = self
             .learning
-            .endpoints()
-            .filter(|(ip, endpoint)| endpoint.station() == station && !self.index.is_used(**ip))
-            .map(|(ip, _)| *ip)
+            .behind(station)
+            .filter(|ip| !self.index.is_used(*ip))
             .collect();
         for address in gone {
             self.learning.forget_client(address);

@@ -119,7 +119,8 @@ impl Device {
             | Key::Group(_)
             | Key::Meter(..)
             | Key::Vlan(_)
-            | Key::Service(_) => {}
+            | Key::Service(_)
+            | Key::Answer(_) => {}
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Key, Mac, Value, value};
 pub enum Kind {
     /// `mac_learned_t`: a frame from a station unknown at its port.
     Mac,
-    /// `endpoint_learned_t`: a packet to a service from a client whose place is unknown.
+    /// `endpoint_learned_t`: a packet of the broker to a client whose place is unknown.
     Endpoint,
     /// `endpoint_v6_learned_t`: the same over IPv6.
     EndpointV6,
@@ -56,19 +56,19 @@ pub enum Learned {
         /// Its port.
         port: u16,
     },
-    /// A client that calls a service.
+    /// The broker speaks to a client.
     Endpoint {
-        /// The client's port.
+        /// The broker's port.
         port: u16,
-        /// The VLAN whose tag its frames carry; 0 for none.
+        /// The VLAN whose tag the frame carries; 0 for none.
         vid: u16,
-        /// The client's Ethernet address, or its router's.
+        /// The broker's Ethernet address.
         eth_src: Mac,
-        /// The Ethernet address that it calls.
+        /// The client's Ethernet address, or its router's.
         eth_dst: Mac,
-        /// The client's address.
-        ip_src: IpAddr,
         /// The service's address.
+        ip_src: IpAddr,
+        /// The client's address.
         ip_dst: IpAddr,
     },
 }

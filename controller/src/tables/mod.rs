@@ -4,6 +4,7 @@
 //! A [`Key`] names one row, a [`Value`] is what it holds; each file converts its own to and from
 //! P4Runtime entities, by the names in the P4 program.
 
+pub mod answer;
 pub mod digests;
 pub mod dmac;
 pub mod endpoint;
@@ -67,6 +68,8 @@ pub enum Key {
     Dmac(dmac::Key),
     /// A row of `service` or `service_v6`.
     Service(service::Key),
+    /// A row of `answer` or `answer_v6`.
+    Answer(answer::Key),
     /// A row of `endpoint` or `endpoint_v6`.
     Endpoint(endpoint::Key),
     /// A row of `subscriber`.
@@ -104,6 +107,8 @@ pub enum Value {
     Dmac(dmac::Action),
     /// Of `service`.
     Service(service::Action),
+    /// Of `answer`.
+    Answer(answer::Action),
     /// Of `endpoint`.
     Endpoint(endpoint::Action),
     /// Of `subscriber`.
@@ -128,12 +133,14 @@ pub enum Value {
 pub const GROUPS: &str = "multicast group";
 
 /// The tables whose rows are the controller's own: unknown rows in them are removed.
-pub const TABLES: [&str; 14] = [
+pub const TABLES: [&str; 16] = [
     vlan::NAME,
     smac::NAME,
     dmac::NAME,
     service::NAME,
     service::NAME_V6,
+    answer::NAME,
+    answer::NAME_V6,
     endpoint::NAME,
     endpoint::NAME_V6,
     subscriber::NAME,
@@ -157,6 +164,7 @@ impl Key {
             Key::Smac(_) => smac::NAME,
             Key::Dmac(_) => dmac::NAME,
             Key::Service(key) => key.table(),
+            Key::Answer(key) => key.table(),
             Key::Endpoint(key) => key.table(),
             Key::Subscriber(_) => subscriber::NAME,
             Key::SubscriberAlias(_) => subscriber_alias::NAME,
@@ -174,6 +182,7 @@ impl Key {
         match self {
             Key::Group(group) => (GROUP_FIRST..=GROUP_LAST).contains(group),
             Key::Service(_)
+            | Key::Answer(_)
             | Key::Subscriber(_)
             | Key::SubscriberAlias(_)
             | Key::Topic(_)
@@ -255,6 +264,7 @@ pub fn encode(
         Smac: smac,
         Dmac: dmac,
         Service: service,
+        Answer: answer,
         Endpoint: endpoint,
         Subscriber: subscriber,
         SubscriberAlias: subscriber_alias,
@@ -304,6 +314,7 @@ pub fn decode(p4info: &P4Info, entity: v1::Entity) -> Result<Option<(Key, Value)
         smac::NAME => Smac of smac,
         dmac::NAME => Dmac of dmac,
         service::NAME | service::NAME_V6 => Service of service,
+        answer::NAME | answer::NAME_V6 => Answer of answer,
         endpoint::NAME | endpoint::NAME_V6 => Endpoint of endpoint,
         subscriber::NAME => Subscriber of subscriber,
         subscriber_alias::NAME => SubscriberAlias of subscriber_alias,

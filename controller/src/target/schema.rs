@@ -11,8 +11,8 @@ use prost::Message;
 
 use crate::constants::{OUT_LEASE, PATH_COUNTER};
 use crate::tables::{
-    Key, Mac, Rate, TABLES, Value, digests, dmac, encode, endpoint, meters, open_publication,
-    publication, service, share, smac, subscriber, subscriber_alias, topic, vlan,
+    Key, Mac, Rate, TABLES, Value, answer, digests, dmac, encode, endpoint, meters,
+    open_publication, publication, service, share, smac, subscriber, subscriber_alias, topic, vlan,
 };
 
 /// The program: what a target loads.
@@ -135,14 +135,22 @@ fn samples() -> Vec<(Key, Value)> {
         };
         let serve = service::Action { max_length: 1500 };
         samples.push((Key::Service(service), Value::Service(serve)));
+        let answer = answer::Key {
+            ip_src: ip,
+            udp_src: 1,
+        };
+        let answers = answer::Action { port: 1 };
+        samples.push((Key::Answer(answer), Value::Answer(answers)));
         let endpoint = endpoint::Key {
-            ingress_port: 1,
             vid: 1,
             eth_src: mac,
             eth_dst: mac,
-            ip_src: ip,
+            ip_dst: ip,
         };
-        let known = endpoint::Action { ip_dst: None };
+        let known = endpoint::Action {
+            ip_src: None,
+            port: 1,
+        };
         samples.push((Key::Endpoint(endpoint), Value::Endpoint(known)));
         for vid in [0, 1] {
             let deliver = subscriber::Action {

@@ -56,19 +56,25 @@ pub fn predefined(id: u16) -> Alias {
     }
 }
 
-/// A call of the broker by client `n` from the given port.
-pub fn call_from(n: u8, port: u16) -> Learned {
-    Learned::Endpoint {
-        port,
+/// The broker answers client `n`, which is seen at the given port.
+pub fn call_from(n: u8, port: u16) -> [Learned; 2] {
+    let station = Learned::Mac {
+        mac: mac(n),
         vid: 0,
-        eth_src: mac(n),
-        eth_dst: BROKER,
-        ip_src: ip(n),
-        ip_dst: SERVICE,
-    }
+        port,
+    };
+    let answered = Learned::Endpoint {
+        port: BROKER_PORT,
+        vid: 0,
+        eth_src: BROKER,
+        eth_dst: mac(n),
+        ip_src: SERVICE,
+        ip_dst: ip(n),
+    };
+    [station, answered]
 }
 
-pub fn call(n: u8) -> Learned {
+pub fn call(n: u8) -> [Learned; 2] {
     call_from(n, port(n))
 }
 
@@ -170,7 +176,7 @@ impl Bench {
 
     /// Everybody up to client `n` has called the broker, and it has answered.
     pub fn learn(&mut self, n: u8) {
-        self.device.learned((1..=n).map(call));
+        self.device.learned((1..=n).flat_map(call));
         self.device.learned([answer()]);
         self.settle();
     }

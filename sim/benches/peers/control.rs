@@ -77,13 +77,6 @@ fn flow(p4info: &P4Info, flow: u64) -> Result<Vec<v1::Update>, EntityError> {
         let action = format!("MqttsnIngress.{action}");
         entry(p4info, &table, key, &action, params).map(v1::Update::insert)
     };
-    let endpoint = [
-        ("ingress_port", port),
-        ("vid", 0),
-        ("eth_src", mac),
-        ("eth_dst", BROKER_MAC),
-        ("ip_src", ip),
-    ];
     let publication = [
         ("ingress_port", port),
         ("vid", 0),
@@ -117,7 +110,6 @@ fn flow(p4info: &P4Info, flow: u64) -> Result<Vec<v1::Update>, EntityError> {
             "mac_known",
             &[],
         )?,
-        make("endpoint", &endpoint, "endpoint_known", &[])?,
         make(
             "publication",
             &publication,

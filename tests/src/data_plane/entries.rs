@@ -131,6 +131,31 @@ impl DataPlane {
         self.insert(table, &key, action, &[("max_length", max_length.into())]);
     }
 
+    /// Says from which port a host's UDP address, a service, is believed.
+    pub fn answers(&mut self, host: &Host, port: u16) {
+        let key = [("ip_src", ip(host)), ("udp_src", host.udp.into())];
+        let table = match host.ip {
+            IpAddr::V4(_) => "answer",
+            IpAddr::V6(_) => "answer_v6",
+        };
+        self.insert(table, &key, "answers", &[("port", port.into())]);
+    }
+
+    /// Makes known how the broker's host addresses frames for a client.
+    pub fn place(&mut self, broker: &Host, client: &Host) {
+        let key = [
+            ("vid", client.vid.into()),
+            ("eth_src", mac(broker.mac)),
+            ("eth_dst", mac(client.mac)),
+            ("ip_dst", ip(client)),
+        ];
+        let (table, action) = match client.ip {
+            IpAddr::V4(_) => ("endpoint", "endpoint_known"),
+            IpAddr::V6(_) => ("endpoint_v6", "endpoint_v6_known"),
+        };
+        self.insert(table, &key, action, &[]);
+    }
+
     /// The key of a publication.
     pub fn publication(host: &Host, topic_id_type: u8, topic_id: u16) -> [(&'static str, u128); 6] {
         [

@@ -19,6 +19,8 @@ pub use target::{Target, on_each_target, on_target};
 
 /// The port of packet-ins and packet-outs.
 pub const CPU_PORT: u16 = 510;
+/// Where the broker may live while nobody knows.
+pub const ANY_PORT: u16 = 511;
 /// The multicast group that floods.
 pub const GROUP_FLOOD: u32 = 1;
 /// Replication id of a subscriber's PUBACK.
@@ -76,6 +78,8 @@ pub enum Path {
     Translation = 14,
     /// Dropped: its port is not in that VLAN.
     Vlan = 15,
+    /// Bridged: from a service's address, but not from the broker's port.
+    ForeignAnswer = 16,
 }
 
 /// The answer to a lease.

@@ -294,12 +294,11 @@ impl Generator {
         if !free.is_empty() && self.random.random_ratio(1, 5) {
             let n = self.of(&free);
             let name = self.of(&SHORT);
-            // Not `Spoof`: whoever uses another's address is taken for it by the switch's learning,
-            // and draws its messages to himself.
-            let op = match self.random.random_range(0..4) {
+            let op = match self.random.random_range(0..5) {
                 0 => Op::Again,
                 1 => Op::Long(name),
                 2 => Op::Damaged(name),
+                3 => Op::Spoof(self.random.random_range(0..self.clients.len() as u8)),
                 _ => Op::Forge {
                     topic: self.random.random_range(0..8),
                     generation: self.random.random_range(0..40),

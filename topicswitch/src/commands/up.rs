@@ -44,6 +44,7 @@ pub async fn run(args: UpArgs, config: Config, tasks: Tasks) -> anyhow::Result<(
     let mut controller = config.controller;
     controller.device_id = config.sim.device_id;
     controller.ports = embedded.ports(&more)?;
+    controller.broker_port = Some(embedded.broker_port());
     controller.switch = "the embedded switch".into();
     if args.no_offload {
         controller.policy = controller::Policy::Pinned(Vec::new());

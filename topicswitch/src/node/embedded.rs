@@ -13,7 +13,7 @@ use crate::config::SimConfig;
 /// Where the clients are.
 const CLIENTS_PORT: u32 = 1;
 /// Where the broker is.
-const BROKER_PORT: u32 = 2;
+const BROKER_PORT: u16 = 2;
 /// Frames that wait between switch and broker.
 const QUEUE: usize = 4096;
 /// The broker's address inside the switch where the UDP socket listens on all addresses
@@ -48,8 +48,10 @@ impl EmbeddedSwitch {
         let udp = UdpPort::bind(CLIENTS_PORT, &spec).context("clients' port")?;
         let (local, gateway) = (udp.local_addr(), udp.gateway_mac());
         let (port, link) = mem_pair("broker", QUEUE);
-        let mut ports: Vec<(u32, Box<dyn Port>)> =
-            vec![(CLIENTS_PORT, Box::new(udp)), (BROKER_PORT, Box::new(port))];
+        let mut ports: Vec<(u32, Box<dyn Port>)> = vec![
+            (CLIENTS_PORT, Box::new(udp)),
+            (BROKER_PORT.into(), Box::new(port)),
+        ];
         ports.extend(open_ports(more)?);
         let broker = Host::new(link, DEFAULT_SERVICE_MAC, *local.ip()).with_gateway(gateway);
         let switch = SwitchNode::start(runtime_config(config), ports)?;
@@ -70,11 +72,16 @@ impl EmbeddedSwitch {
     /// # Errors
     /// A number that no port of the switch can have.
     pub fn ports(&self, more: &[PortConfig]) -> anyhow::Result<Vec<u16>> {
-        [CLIENTS_PORT, BROKER_PORT]
+        [CLIENTS_PORT, BROKER_PORT.into()]
             .into_iter()
             .chain(more.iter().map(|port| port.number))
             .map(|number| u16::try_from(number).with_context(|| format!("port {number}")))
             .collect()
+    }
+
+    /// Behind which of them the broker is.
+    pub fn broker_port(&self) -> u16 {
+        BROKER_PORT
     }
 
     /// Where clients send to.
