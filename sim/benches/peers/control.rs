@@ -10,7 +10,7 @@ use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
 
 use crate::bed::{GRPC, repository};
-use crate::load::{BROKER_IP, BROKER_MAC, CLIENT_IP, CLIENT_MAC, Latency};
+use crate::load::{BROKER_IP, CLIENT_IP, CLIENT_MAC, Latency};
 
 /// Other entries in each of the large tables.
 const OTHERS: u32 = 1000;
