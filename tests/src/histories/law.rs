@@ -98,6 +98,11 @@ fn is_free(id: &str, to: &Client, other: &Client, sent: &Sent<'_>) -> bool {
             .answered
             .is_none_or(|answered| message.sent <= answered)
     };
+    if matches!(in_alone.qos, Qos::Zero | Qos::MinusOne) && is_dead(to, in_alone.round) {
+        // It is lost, but waits where the client was never told the topic's id: behind a REGISTER
+        // that nobody answers. Whether one was sent before hung on what came first, long ago.
+        return true;
+    }
     let pairs = to.taken.iter().zip(&other.taken);
     pairs
         .filter(|(taken, _)| taken.round == in_alone.round)
@@ -107,6 +112,16 @@ fn is_free(id: &str, to: &Client, other: &Client, sent: &Sent<'_>) -> bool {
                 || (matches!(alone.op, Op::Sleep | Op::Wake) && forgets(to, alone.round));
             concerned && (before(alone, in_alone) || before(whole, in_whole))
         })
+}
+
+/// Whether the client crashed, in this round or before, and did not come back until it was over.
+fn is_dead(client: &Client, round: usize) -> bool {
+    let until = client.taken.iter().filter(|taken| taken.round <= round);
+    let lives = |op: &Op| matches!(op, Op::Connect(_) | Op::Lose(_) | Op::Roam { .. });
+    let last = until
+        .filter(|taken| matches!(taken.op, Op::Crash) || lives(&taken.op))
+        .last();
+    last.is_some_and(|taken| matches!(taken.op, Op::Crash))
 }
 
 /// Whether the client begins anew after this round.
