@@ -156,7 +156,8 @@ impl Learning {
                     mac: key.eth_dst,
                     vid: key.vid,
                 };
-                if self.configured_port.is_none() && self.station(broker) == self.broker_port {
+                let elsewhere = |port| Some(port) != self.broker_port;
+                if self.configured_port.is_none() && !self.station(broker).is_some_and(elsewhere) {
                     self.broker.insert(broker);
                 }
                 // A controller was stopped while a client moved. Which of two places is the old one
@@ -502,6 +503,25 @@ mod tests {
         }
         assert_eq!(port_of(&anew), Some(1));
         assert_eq!(anew.endpoint(CLIENT_IP), learning.endpoint(CLIENT_IP));
+    }
+
+    #[test]
+    fn a_broker_that_was_silent_while_its_controller_was_stopped_is_known_by_its_station() {
+        let mut learning = Learning::new(None);
+        learn(&mut learning, seen(CLIENT, 1));
+        learn(&mut learning, spoken(9, BROKER, CLIENT));
+        let mut anew = Learning::new(None);
+        let copies = crate::tables::replication::replicas([crate::tables::Replica {
+            port: 9,
+            rid: crate::constants::RID_COPY,
+        }]);
+        anew.adopt(&Key::CloneSession(SESSION_COPY), &Value::Replicas(copies));
+        for (key, value) in learning.client_rows(CLIENT_IP) {
+            anew.adopt(&key, &value);
+        }
+        assert_eq!((anew.broker_port(), anew.believed_port()), (Some(9), None));
+        learn(&mut anew, seen(BROKER, 9));
+        assert_eq!(anew.believed_port(), Some(9));
     }
 
     #[test]

@@ -116,11 +116,10 @@ fn is_free(id: &str, to: &Client, other: &Client, sent: &Sent<'_>) -> bool {
 
 /// Whether the client crashed, in this round or before, and did not come back until it was over.
 fn is_dead(client: &Client, round: usize) -> bool {
-    let until = client.taken.iter().filter(|taken| taken.round <= round);
     let lives = |op: &Op| matches!(op, Op::Connect(_) | Op::Lose(_) | Op::Roam { .. });
-    let last = until
-        .filter(|taken| matches!(taken.op, Op::Crash) || lives(&taken.op))
-        .last();
+    let turns = |op: &Op| matches!(op, Op::Crash) || lives(op);
+    let mut taken = client.taken.iter();
+    let last = taken.rfind(|taken| taken.round <= round && turns(&taken.op));
     last.is_some_and(|taken| matches!(taken.op, Op::Crash))
 }
 
