@@ -491,7 +491,7 @@ impl ClientCore {
                 if let (Some(name), ReturnCode::Accepted, 1..) =
                     (name, ack.return_code, ack.topic_id)
                 {
-                    self.names.insert(ack.topic_id, name.clone());
+                    self.names.insert(ack.topic_id, without_group(name));
                 }
                 let answer = Answer::Subscribed {
                     topic_id: ack.topic_id,
@@ -569,4 +569,11 @@ fn encode(packet: &Packet<'_>, request: &'static str) -> Result<Vec<u8>, Request
         .map_err(|_| RequestError::TooLong(request))?;
     bytes.truncate(length);
     Ok(bytes)
+}
+/// The topic behind the filter of a share group, `$share/{group}/{filter}`: a SUBACK tells that
+/// topic's id (docs/shared-subscriptions.md). Other names as they are.
+fn without_group(filter: &str) -> String {
+    let parts = filter.strip_prefix("$share/");
+    let parts = parts.and_then(|parts| parts.split_once('/'));
+    parts.map_or(filter, |(_, topic)| topic).to_owned()
 }
