@@ -570,10 +570,67 @@ fn encode(packet: &Packet<'_>, request: &'static str) -> Result<Vec<u8>, Request
     bytes.truncate(length);
     Ok(bytes)
 }
+
 /// The topic behind the filter of a share group, `$share/{group}/{filter}`: a SUBACK tells that
 /// topic's id (docs/shared-subscriptions.md). Other names as they are.
 fn without_group(filter: &str) -> String {
     let parts = filter.strip_prefix("$share/");
     let parts = parts.and_then(|parts| parts.split_once('/'));
     parts.map_or(filter, |(_, topic)| topic).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use mqttsn::packet::Suback;
+
+    use super::*;
+
+    /// A client that has connected, and whose SUBSCRIBE was answered with this topic id.
+    fn subscribed(filter: &str, topic_id: u16) -> ClientCore {
+        let now = Instant::now();
+        let mut client = ClientCore::new(Retry {
+            wait: Duration::from_secs(10),
+            times: 0,
+        });
+        let filter = TopicRef::Name(filter);
+        client.subscribe(now, filter, Qos::One).unwrap();
+        let sent = client.poll_transmit().unwrap();
+        let Ok(Packet::Subscribe(Subscribe { msg_id, .. })) = Packet::decode(&sent) else {
+            panic!("no SUBSCRIBE: {sent:?}");
+        };
+        let ack = Packet::Suback(Suback {
+            qos: Qos::One,
+            topic_id,
+            msg_id,
+            return_code: ReturnCode::Accepted,
+        });
+        client.handle_datagram(now, &encode(&ack, "SUBACK").unwrap());
+        assert!(matches!(
+            client.poll_answer(),
+            Some(Ok(Answer::Subscribed { .. }))
+        ));
+        client
+    }
+
+    #[test]
+    fn messages_of_a_share_group_come_under_the_name_of_the_topic_not_of_the_filter() {
+        let names = [
+            ("$share/pumps/plant/1/flow", "plant/1/flow"),
+            ("$share/pumps//flow", "/flow"),
+            ("plant/1/flow", "plant/1/flow"),
+            ("share/pumps/flow", "share/pumps/flow"),
+            // Nothing that a server accepts: it has no topic.
+            ("$share/pumps", "$share/pumps"),
+        ];
+        for (filter, topic) in names {
+            let client = subscribed(filter, 7);
+            assert_eq!(client.topic_name(Alias::normal(7)), Some(topic));
+        }
+    }
+
+    #[test]
+    fn without_a_topic_id_in_suback_no_name_is_known() {
+        let client = subscribed("$share/pumps/plant/+/flow", 0);
+        assert_eq!(client.topic_name(Alias::normal(0)), None);
+    }
 }
