@@ -47,6 +47,7 @@ mod standby;
 mod status;
 pub mod tables;
 pub mod target;
+mod turns;
 
 pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
 pub use explain::{Member, PublicationReport, Selected, TopicReport, TopicState};

@@ -12,6 +12,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -33,6 +34,7 @@ use crate::tables::Key;
 use crate::target::{
     Counter, Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
 };
+use crate::turns::Turn;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
@@ -218,6 +220,7 @@ async fn answering<T>(
     tokio::pin!(work);
     loop {
         tokio::select! {
+            biased;
             result = &mut work => return result,
             Some(query) = queries.recv() => match query {
                 Query::Status(answer) => {
@@ -337,6 +340,7 @@ impl<T: Target> Session<'_, T> {
             let deadline = standby.next_deadline();
             let hearing = async {
                 tokio::select! {
+                    biased;
                     event = self.events.recv() => Heard::Switch(event),
                     told = receive(&mut watch) => Heard::Broker(told),
                     link = some(&mut linking) => {
@@ -403,7 +407,16 @@ impl<T: Target> Session<'_, T> {
     }
 }
 
-type Writing = Pin<Box<dyn Future<Output = Result<Vec<Result<(), RowError>>, TargetError>> + Send>>;
+/// What came of a batch.
+type Written = Result<Vec<Result<(), RowError>>, TargetError>;
+type Writing = Pin<Box<dyn Future<Output = Written> + Send>>;
+
+/// What a primary hears again and again.
+enum News {
+    Switch(Option<Event>),
+    Written(Written),
+    Broker(Option<FromBroker>),
+}
 
 /// What came of something asked of the switch.
 enum Outcome {
@@ -441,6 +454,7 @@ impl<T: Target> Primary<T> {
     ) -> Result<(Option<u128>, bool), TargetError> {
         let mut linking = Some(connector.connect());
         let mut backoff = FIRST_BACKOFF;
+        let mut turn = Turn::default();
         loop {
             self.pump().await?;
             if self.link.is_none() && linking.is_none() {
@@ -452,20 +466,20 @@ impl<T: Target> Primary<T> {
             }
             let deadline = self.next_deadline();
             let sleep = until(deadline);
+            let mut event = |context: &mut Context<'_>| events.poll_recv(context).map(News::Switch);
+            let mut written = |context: &mut Context<'_>| match &mut self.writing {
+                Some(writing) => writing.as_mut().poll(context).map(News::Written),
+                None => Poll::Pending,
+            };
+            let mut message = |context: &mut Context<'_>| match &mut self.link {
+                Some(link) => link.rx.poll_recv(context).map(News::Broker),
+                None => Poll::Pending,
+            };
+            let news = turn.next([&mut event, &mut written, &mut message]);
             tokio::select! {
-                event = events.recv() => match event {
-                    None => return Err(stream_ended()),
-                    Some(Event::Backup { highest, vacant }) => return Ok((highest, vacant)),
-                    Some(event) => self.event(event).await?,
-                },
-                results = some(&mut self.writing) => {
-                    self.writing = None;
-                    self.device.batch_done(now(), results?);
-                }
-                message = receive(&mut self.link) => match message {
-                    Some(message) => self.message(message).await?,
-                    None => self.unlink("the broker closed the link"),
-                },
+                // Not by chance; what comes first of what comes seldom, and what is due last, for
+                // `pump` looks at that each time.
+                biased;
                 link = some(&mut linking) => {
                     linking = None;
                     match link {
@@ -489,6 +503,19 @@ impl<T: Target> Primary<T> {
                     Outcome::Unlink(why) => self.unlink(why),
                     Outcome::Counted(counters) => self.device.surveyed(now(), &counters),
                     Outcome::Done => {}
+                },
+                news = news => match news {
+                    News::Switch(None) => return Err(stream_ended()),
+                    News::Switch(Some(Event::Backup { highest, vacant })) => {
+                        return Ok((highest, vacant));
+                    }
+                    News::Switch(Some(event)) => self.event(event).await?,
+                    News::Written(results) => {
+                        self.writing = None;
+                        self.device.batch_done(now(), results?);
+                    }
+                    News::Broker(Some(message)) => self.message(message).await?,
+                    News::Broker(None) => self.unlink("the broker closed the link"),
                 },
                 () = sleep => {}
             }
