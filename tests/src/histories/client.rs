@@ -9,7 +9,7 @@ use mqttsn::packet::Publish;
 use mqttsn::types::{Alias, MsgId, Qos, TopicIdType};
 use topicswitch::client::{Answer, ClientCore, ConnectOptions, RequestError, Retry, Will};
 
-use super::events::{Connecting, Op, Topic, predefined_name};
+use super::events::{Connecting, Op, Topic, predefined_name, without_group};
 use super::links::Millis;
 use crate::frame::{Checksum, Datagram};
 use crate::hosts::BROKER;
@@ -576,7 +576,7 @@ impl Client {
                 }
             };
             let early = matches!(&self.doing, Some(Todo::Subscribe(filter, _))
-                if topic.is_none() && message.data.split(|b| *b == b' ').nth(1) == Some(filter.name().as_bytes()));
+                if topic.is_none() && message.data.split(|b| *b == b' ').nth(1) == Some(without_group(&filter.name()).as_bytes()));
             if early {
                 // MQTT 3.1.1 §3.8.4: it may come before the SUBACK. But the SUBACK tells the topic
                 // id, and without that the client cannot know what this is.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use controller::target::{Event, PipelineConfig, Schema, TargetError, to_event};
-use controller::{Controller, ControllerError};
+use controller::{Controller, ControllerError, HotConfig};
 use offload::{BrokerEnd, ControllerEnd, FromController};
 use p4runtime::v1;
 use p4runtime::v1::stream_message_request::Update as Request;
@@ -120,6 +120,13 @@ impl Control {
             device_id: DEVICE_ID,
             election_id: ELECTION_ID,
             ports: wires.iter().map(|(number, _)| *number as u16).collect(),
+            policy: history.policy.clone(),
+            // Histories are short.
+            hot: HotConfig {
+                interval_ms: 100,
+                hold_ms: 200,
+                ..HotConfig::default()
+            },
             ..controller::Config::default()
         };
         Control {

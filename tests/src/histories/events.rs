@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use controller::Policy;
 use mqttsn::types::{Alias, Qos, TopicRef};
 
 use super::client::Client;
@@ -21,6 +22,8 @@ pub struct History {
     pub pace: Pace,
     /// How much the switch holds; `None` for as much as the program says.
     pub room: Option<Room>,
+    /// What the controller offloads.
+    pub policy: Policy,
     /// One after the other.
     pub rounds: Vec<Round>,
 }
@@ -215,6 +218,13 @@ impl Topic {
             Topic::Short(name) => String::from_utf8_lossy(name).into_owned(),
         }
     }
+}
+
+/// The filter of a `$share` subscription without its group; other filters as they are.
+pub fn without_group(filter: &str) -> &str {
+    let parts = filter.strip_prefix("$share/");
+    let parts = parts.and_then(|parts| parts.split_once('/'));
+    parts.map_or(filter, |(_, filter)| filter)
 }
 
 /// The name behind a predefined id.

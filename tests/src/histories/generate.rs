@@ -1,8 +1,9 @@
 //! Which histories there are.
 
+use controller::Policy;
 use mqttsn::types::Qos;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::client::LONG;
@@ -34,6 +35,14 @@ struct Known {
 
 struct Generator {
     random: StdRng,
+    /// Of [`FILTERS`], those that clients subscribe to.
+    filters: Vec<&'static str>,
+    /// Members of share groups.
+    members: Vec<usize>,
+    /// The QoS that all of them subscribe at: what they get must not depend on who is chosen.
+    members_qos: Qos,
+    /// Clients that publish slowly, with short keep-alive timers.
+    slow: bool,
     clients: Vec<Known>,
     faults: bool,
 }
@@ -63,7 +72,27 @@ pub fn history(seed: u64) -> History {
         if none { Vec::new() } else { chosen }
     };
     let (v6, tagged) = (some(2), some(3));
+    let policy = match random.random_range(0..8) {
+        0 => Policy::Pinned(vec!["a/#".to_owned()]),
+        1 => Policy::Hot,
+        _ => Policy::All,
+    };
+    // With few filters, what is subscribed to is the sooner unsubscribed from, and published to.
+    let mut filters = FILTERS.to_vec();
+    if random.random() {
+        filters.shuffle(&mut random);
+        filters.truncate(2);
+    }
+    let members = match random.random_ratio(1, 4) {
+        true => (0..clients).filter(|_| random.random_ratio(2, 3)).collect(),
+        false => Vec::new(),
+    };
+    let members_qos = *[Qos::Zero, Qos::One].choose(&mut random).expect("some");
     let mut generator = Generator {
+        filters,
+        members,
+        members_qos,
+        slow: random.random_ratio(1, 8),
         faults: random.random_ratio(1, 2),
         random,
         clients: vec![off; clients],
@@ -89,6 +118,7 @@ pub fn history(seed: u64) -> History {
         tagged,
         pace,
         room,
+        policy,
         rounds,
     }
 }
@@ -123,13 +153,22 @@ impl Generator {
         }
     }
 
+    fn filter(&mut self, n: usize) -> (Topic, Qos) {
+        let filters = self.filters.clone();
+        if self.members.contains(&n) && self.random.random_ratio(5, 6) {
+            let filter = format!("$share/g/{}", self.of(&filters));
+            return (Topic::Name(filter), self.members_qos);
+        }
+        (self.topic(&filters), self.qos())
+    }
+
     fn connecting(&mut self, clean: bool) -> Connecting {
         let will = self.random.random_ratio(1, 3).then(|| WillOf {
             topic: self.of(&NAMES).to_owned(),
             qos: self.qos(),
             retain: self.random.random_ratio(1, 4),
         });
-        let keep_alive = match self.random.random_ratio(1, 3) {
+        let keep_alive = match self.random.random_ratio(if self.slow { 3 } else { 1 }, 3) {
             true => self.random.random_range(2..6),
             false => LONG,
         };
@@ -157,7 +196,7 @@ impl Generator {
             true => (self.alias_topic(), Qos::MinusOne),
             false => (self.topic(&NAMES), self.qos()),
         };
-        if self.random.random_ratio(1, 60) {
+        if self.random.random_ratio(1, if self.slow { 8 } else { 60 }) {
             // So slow that the broker may miss the client, if it does not ask who publishes.
             return Op::Publish {
                 topic,
@@ -186,10 +225,10 @@ impl Generator {
             State::Asleep => (self.connect(n, true), false),
             State::Active => match self.random.random_range(0..100) {
                 0..45 => {
-                    let (filter, qos) = (self.topic(&FILTERS), self.qos());
+                    let (filter, qos) = self.filter(n);
                     (Op::Subscribe(filter, qos), false)
                 }
-                45..60 => (Op::Unsubscribe(self.topic(&FILTERS)), false),
+                45..60 => (Op::Unsubscribe(self.filter(n).0), false),
                 60..74 => {
                     self.clients[n].state = State::Asleep;
                     (Op::Sleep, false)
@@ -214,7 +253,7 @@ impl Generator {
                     (Op::Crash, will)
                 }
                 _ => {
-                    let (filter, qos) = (self.topic(&FILTERS), self.qos());
+                    let (filter, qos) = self.filter(n);
                     (Op::Subscribe(filter, qos), false)
                 }
             },
@@ -222,7 +261,7 @@ impl Generator {
     }
 
     fn fault(&mut self) -> Fault {
-        let ms = self.of(&[0, 20, 150, 350, 800]);
+        let ms = self.of(&[0, 20, 150, 350, 800, 2000]);
         match self.random.random_range(0..7) {
             0 => Fault::Kill(ms),
             1 => Fault::Freeze(ms),

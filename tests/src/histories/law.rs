@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mqttsn::types::Qos;
 
 use super::client::{Client, Delivery, Published, Taken};
-use super::events::{Op, Topic};
+use super::events::{Op, Topic, without_group};
 use super::world::Run;
 
 /// Compares the runs; the violations, in words.
@@ -33,12 +33,19 @@ pub(super) fn compare(alone: &Run, whole: &Run) -> Vec<String> {
             .map(String::as_str)
             .collect(),
     };
+    let mut members = Vec::new();
     for (alone, whole) in alone.clients.iter().zip(&whole.clients) {
         answers(alone, whole, &mut broken);
-        deliveries(alone, whole, &sent, &mut broken);
+        if is_member(alone) {
+            members.push((alone, whole));
+        } else {
+            deliveries(alone, whole, &sent, &mut broken);
+        }
     }
+    shared_deliveries(&members, &sent, &mut broken);
     for (name, run) in [("broker alone", alone), ("whole system", whole)] {
-        for client in &run.clients {
+        // What a member leaves behind comes to another, late (docs/shared-subscriptions.md).
+        for client in run.clients.iter().filter(|client| !is_member(client)) {
             order(name, client, &sent, &mut broken);
         }
     }
@@ -151,6 +158,7 @@ fn concerns(op: &Op, topic: &str) -> bool {
 
 fn matches(filter: &Topic, topic: &str) -> bool {
     let name = filter.name();
+    let name = without_group(&name);
     let mut levels = topic.split('/');
     for part in name.split('/') {
         match (part, levels.next()) {
@@ -223,6 +231,65 @@ fn deliveries(alone: &Client, whole: &Client, sent: &Sent<'_>, broken: &mut Vec<
             ));
         }
     }
+}
+
+// ---- Share groups ---------------------------------------------------------------------------------
+
+/// Whether the client ever joins a share group.
+fn is_member(client: &Client) -> bool {
+    client.taken.iter().any(|taken| match &taken.op {
+        Op::Subscribe(filter, _) => without_group(&filter.name()) != filter.name(),
+        _ => false,
+    })
+}
+
+/// Which member of a group gets a message is left open, how many copies all of them get is not.
+fn shared_deliveries(members: &[(&Client, &Client)], sent: &Sent<'_>, broken: &mut Vec<String>) {
+    fn copies<'a>(clients: impl Iterator<Item = &'a Client>) -> BTreeMap<&'a str, usize> {
+        let mut copies = BTreeMap::new();
+        for client in clients {
+            let mut seen = BTreeSet::new();
+            for delivery in &client.received {
+                let again = delivery.dup && seen.contains(delivery.id.as_str());
+                seen.insert(delivery.id.as_str());
+                if !delivery.retain && !again {
+                    *copies.entry(delivery.id.as_str()).or_default() += 1;
+                }
+            }
+        }
+        copies
+    }
+    let in_alone = copies(members.iter().map(|(alone, _)| *alone));
+    let in_whole = copies(members.iter().map(|(_, whole)| *whole));
+    let ids: BTreeSet<&str> = in_alone.keys().chain(in_whole.keys()).copied().collect();
+    for id in ids {
+        let Some(message) = sent.alone.get(id) else {
+            continue; // A will: its client's round is not known.
+        };
+        let free = members.iter().any(|(alone, whole)| {
+            is_free(id, alone, whole, sent) || is_left_behind(alone, message.round)
+        });
+        let (a, w) = (
+            in_alone.get(id).copied().unwrap_or(0),
+            in_whole.get(id).copied().unwrap_or(0),
+        );
+        if !free && a != w {
+            broken.push(format!(
+                "share groups: {id} of {} (published in round {}): {a} copies from the broker alone, {w} \
+                 from the whole system",
+                message.topic, message.round,
+            ));
+        }
+    }
+}
+
+/// Whether a message of the round may be lost with the member that was chosen: it is gone without a
+/// word in this round, or waits in the broker for one that begins anew.
+fn is_left_behind(member: &Client, round: usize) -> bool {
+    let until = member.taken.iter().filter(|taken| taken.round <= round);
+    let mut away = until.filter(|taken| matches!(taken.op, Op::Sleep | Op::Disconnect | Op::Crash));
+    let crashes = |taken: &Taken| taken.round == round && matches!(taken.op, Op::Crash);
+    member.taken.iter().any(crashes) || (away.next().is_some() && forgets(member, round))
 }
 
 fn level(qos: Qos) -> i8 {

@@ -46,7 +46,7 @@ pub struct Outcome {
     pub tagged: u64,
     /// Messages that clients received of the whole system.
     pub received: u64,
-    /// A sum over all frames of the whole system: the same history gives the same.
+    /// A sum over all frames, writes and messages of the contract: the same history gives the same.
     pub trace: u64,
 }
 

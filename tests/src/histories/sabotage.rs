@@ -24,8 +24,16 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    /// Those that any few histories find out. The others need rarer ones, and are tried by hand.
-    pub const FOUND_OUT: [Sabotage; 2] = [Sabotage::InstalledTooEarly, Sabotage::NoGenerations];
+    /// Those that few histories find out.
+    pub const SOON: [Sabotage; 5] = [
+        Sabotage::InstalledTooEarly,
+        Sabotage::NoGenerations,
+        Sabotage::EternalLease,
+        Sabotage::NobodyPublishes,
+        Sabotage::ForgottenModify,
+    ];
+    /// Those that need rarer ones.
+    pub const RARE: [Sabotage; 1] = [Sabotage::ForgottenDelete];
 
     /// Changes what reaches the switch.
     pub(super) fn spoil(self, ask: &mut Ask) {

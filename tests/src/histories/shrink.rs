@@ -107,7 +107,8 @@ fn simplify(best: &mut History, better: &mut Better<'_>) -> bool {
         contract,
         switch,
     } = best.pace;
-    let mut plainer = [best.clone(), best.clone(), best.clone()];
+    let mut plainer = [best.clone(), best.clone(), best.clone(), best.clone()];
+    plainer[3].policy = controller::Policy::All;
     plainer[0].room = None;
     plainer[1].v6.clear();
     plainer[2].tagged.clear();

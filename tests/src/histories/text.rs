@@ -14,6 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use controller::Policy;
 use mqttsn::types::Qos;
 
 use super::events::{Connecting, Fault, History, Op, Pace, Room, Round, Step, Topic, What, WillOf};
@@ -45,6 +46,11 @@ impl fmt::Display for History {
         writeln!(f, "pace links={links} contract={contract} switch={switch}")?;
         if let Some(Room { entries, groups }) = self.room {
             writeln!(f, "room entries={entries} groups={groups}")?;
+        }
+        match &self.policy {
+            Policy::All => {}
+            Policy::Pinned(filters) => writeln!(f, "pinned {}", filters.join(" "))?,
+            Policy::Hot => writeln!(f, "hot")?,
         }
         for round in &self.rounds {
             writeln!(f, "round")?;
@@ -327,6 +333,12 @@ fn line(history: &mut History, text: &str) -> Result<(), String> {
                 switch: words.value("switch")?,
             };
         }
+        "pinned" => {
+            let filters = std::mem::take(&mut words.0);
+            let filters = filters.into_iter().map(str::to_owned).collect();
+            history.policy = Policy::Pinned(filters);
+        }
+        "hot" => history.policy = Policy::Hot,
         "room" => {
             history.room = Some(Room {
                 entries: words.value("entries")?,
@@ -366,6 +378,7 @@ impl FromStr for History {
                 switch: 0,
             },
             room: None,
+            policy: Policy::All,
             rounds: Vec::new(),
         };
         for (number, text) in text.lines().enumerate() {

@@ -40,7 +40,7 @@ pub(super) struct Run {
     /// PUBLISH messages that the broker saw, with a tag and without.
     pub(super) tagged: u64,
     pub(super) untagged: u64,
-    /// Everything that arrived anywhere, summed up: the same history gives the same.
+    /// Frames, writes and what the controller said, summed up: the same history gives the same.
     pub(super) trace: u64,
 }
 
@@ -393,6 +393,11 @@ impl<'a> World<'a> {
     }
 
     fn arrive(&mut self, way: Way, item: Item) {
+        match &item {
+            Item::Ask(Ask::Write(_, updates, _)) => self.note(format!("{updates:?}").as_bytes()),
+            Item::ToBroker(_, message) => self.note(format!("{message:?}").as_bytes()),
+            _ => {}
+        }
         let (now, at, round) = (self.now, self.at(), self.round);
         match (way, item) {
             (Way::Up(n), Item::Frame { frame, .. }) => {
