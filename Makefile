@@ -35,7 +35,7 @@ soak: ## property tests and whole-system histories with other cases (ROUNDS=20, 
 	    PROPTEST_RNG_SEED=$$seed $(CARGO) test --quiet --locked $(patsubst %,--package %,$(PROPERTIES)) \
 	        || { echo "failed: repeat with PROPTEST_RNG_SEED=$$seed" >&2; exit 1; }; \
 	    TOPICSWITCH_SOAK=$(SOAK) $(CARGO) test --quiet --release --locked --package system-tests --test histories \
-	        -- --ignored other_seeds || exit 1; \
+	        -- --ignored other_seeds in_the_end || exit 1; \
 	done
 	$(CARGO) test --quiet --locked --package model -- --ignored --test-threads 1
 
