@@ -353,18 +353,23 @@ impl Client {
 
     /// When it wants to do something by itself.
     pub(super) fn next(&self) -> Option<Millis> {
-        if self.doing.is_none() && !self.todo.is_empty() {
-            return Some(self.pause_until);
+        if self.doing.is_some() {
+            return None;
         }
-        let pings = self.pings() && self.doing.is_none();
-        pings.then(|| self.last_sent + u64::from(self.keep_alive) * 750)
+        let todo = (!self.todo.is_empty()).then_some(self.pause_until);
+        let ping = self.last_sent + u64::from(self.keep_alive) * 750;
+        let ping = self.pings().then_some(ping);
+        todo.into_iter().chain(ping).min()
     }
 
     /// Does what is to be done.
     pub(super) fn poll(&mut self, now: Millis, at: Instant, round: usize) {
         while self.doing.is_none() && self.next().is_some_and(|next| next <= now) {
-            let todo = self.todo.pop_front().unwrap_or(Todo::Ping);
-            self.act(now, at, round, todo);
+            let todo = match self.pause_until <= now {
+                true => self.todo.pop_front(),
+                false => None,
+            };
+            self.act(now, at, round, todo.unwrap_or(Todo::Ping));
         }
         self.flush(now);
         if self.is_idle()
@@ -517,9 +522,13 @@ impl Client {
             if self.state == State::Crashed {
                 continue;
             }
-            self.last_sent = now;
             let flags = if payload[0] == 1 { 4 } else { 2 };
-            if payload[flags - 1] == 0x0c && payload[flags] & 0x60 == 0x20 {
+            let qos = (payload[flags - 1] == 0x0c).then(|| payload[flags] & 0x60);
+            if qos != Some(0x60) {
+                // QoS −1 is no sign of life: whoever knows that says PINGREQ beside it.
+                self.last_sent = now;
+            }
+            if qos == Some(0x20) {
                 let id = format!("p{}:{}", self.n, self.published_count);
                 self.last_publish = Some((id, payload.clone()));
             }

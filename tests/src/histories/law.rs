@@ -301,11 +301,13 @@ fn level(qos: Qos) -> i8 {
     }
 }
 
-/// Messages of one publisher, topic and QoS come in their order. But while a topic or subscriber
+/// Messages of one publisher, topic and QoS (as published, and as it comes: the subscriber may ask for
+/// another meanwhile) come in their order. But while a topic or subscriber
 /// moves to the data plane, what is under way through the broker may be overtaken by what does not
 /// take that way any more (`docs/data-plane.md`, "Order, and the hand-over").
 fn order(name: &str, client: &Client, sent: &Sent<'_>, broken: &mut Vec<String>) {
-    type Streams<'a> = BTreeMap<(&'a str, &'a str, i8), Vec<(&'a Delivery, &'a Published, u32)>>;
+    type Stream<'a> = (&'a str, &'a str, i8, i8);
+    type Streams<'a> = BTreeMap<Stream<'a>, Vec<(&'a Delivery, &'a Published, u32)>>;
     let mut streams = Streams::new();
     for delivery in client.received.iter().filter(|d| !d.retain && !d.dup) {
         let Some(message) = sent.whole.get(delivery.id.as_str()) else {
@@ -315,13 +317,14 @@ fn order(name: &str, client: &Client, sent: &Sent<'_>, broken: &mut Vec<String>)
             continue;
         };
         let number = number.parse().unwrap_or(0);
-        let key = (publisher, delivery.topic.as_str(), level(message.qos));
+        let (qos, as_it_comes) = (level(message.qos), level(delivery.qos));
+        let key = (publisher, delivery.topic.as_str(), qos, as_it_comes);
         streams
             .entry(key)
             .or_default()
             .push((delivery, message, number));
     }
-    for ((publisher, topic, qos), came) in streams {
+    for ((publisher, topic, qos, _), came) in streams {
         for (at, (late, late_message, number)) in came.iter().enumerate() {
             let overtaker = came[..at].iter().find(|(early, early_message, earlier)| {
                 let handed_over =

@@ -616,9 +616,12 @@ impl<'a> World<'a> {
                 self.clients[index].poll(now, at, round);
                 self.send_frames(index);
                 match op {
-                    // Until the broker must have noticed: its tolerance, and the time in which it
-                    // asks for activity.
-                    Op::Crash if keep_alive < LONG => now + Millis::from(keep_alive) * 1500 + 4000,
+                    // Until the broker must have noticed: its tolerance, once more if a row of the
+                    // publisher's came or went meanwhile (docs/data-plane.md), and the time in
+                    // which it asks for activity.
+                    Op::Crash if keep_alive < LONG => {
+                        now + Millis::from(keep_alive) * 1500 * 2 + 2500
+                    }
                     _ => now,
                 }
             }
