@@ -166,5 +166,6 @@ fn switch_packets(running: &RunningRuntime) -> Value {
         "packet_ins_dropped": controllers.packet_ins_dropped,
         "packet_outs": controllers.packet_outs,
         "packet_outs_dropped": controllers.packet_outs_dropped,
+        "updates": controllers.updates,
     })
 }

@@ -75,6 +75,8 @@ pub struct DeviceStats {
     /// Packets for a controller that were dropped: there was no primary, it was too slow, or the
     /// packet was shorter than its header.
     pub packet_ins_dropped: u64,
+    /// Updates asked for by Writes that were let through, whatever came of each.
+    pub updates: u64,
     /// Packets taken from the primary.
     pub packet_outs: u64,
     /// Packets of controllers that were refused or dropped.
@@ -171,6 +173,7 @@ impl Running {
 struct Counters {
     packet_ins: AtomicU64,
     packet_ins_dropped: AtomicU64,
+    updates: AtomicU64,
     packet_outs: AtomicU64,
     packet_outs_dropped: AtomicU64,
 }
@@ -239,6 +242,7 @@ impl Device {
             streams: self.sessions.lock().last_stream,
             packet_ins: self.counters.packet_ins.load(Relaxed),
             packet_ins_dropped: self.counters.packet_ins_dropped.load(Relaxed),
+            updates: self.counters.updates.load(Relaxed),
             packet_outs: self.counters.packet_outs.load(Relaxed),
             packet_outs_dropped: self.counters.packet_outs_dropped.load(Relaxed),
         }
@@ -291,6 +295,8 @@ impl Device {
         let running = forwarding.current_mut().ok_or_else(no_pipeline)?;
         let target = running.target(self.config.compat);
         let access = sessions.arbitration.access(&request.role);
+        let asked = request.updates.len() as u64;
+        self.counters.updates.fetch_add(asked, Relaxed);
         let admit = || self.admit(now);
         let outcomes = Batch::new(target, access, now).run(&request.updates, atomicity, admit)?;
         drop((forwarding, sessions));
