@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mqttsn::types::{Alias, Qos, TopicRef};
@@ -19,7 +19,7 @@ use topicswitch::client::{Answer, ConnectOptions};
 use crate::netns::Namespace;
 use crate::network::topicswitch;
 use crate::process::Process;
-use crate::system::{DEADLINE, TestClient};
+use crate::system::{DEADLINE, Received, TestClient};
 
 /// Where clients find the broker.
 const BROKER: &str = "10.0.0.1:1884";
@@ -59,8 +59,11 @@ pub struct Controller {
 /// Messages that are published until somebody says stop.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<u32>,
-    subscriber: TestClient,
+    publisher: std::thread::JoinHandle<u32>,
+    /// Reads all the time: what waits in its socket is bounded.
+    subscriber: std::thread::JoinHandle<(TestClient, Vec<Received>)>,
+    /// How many messages there are to wait for, once that is known.
+    published: Arc<AtomicU32>,
 }
 
 fn run(binary: &Path, arguments: &str) -> Command {
@@ -170,6 +173,11 @@ impl Lab {
         );
         command.current_dir(self.directory.path());
         self.broker_process = Some(Process::start(command, Some(&self.broker)));
+        self.until(
+            "a broker",
+            || self.broker_status(),
+            |status| !status.is_null(),
+        );
     }
 
     /// Starts controller `number` (1 to 3), whose election id is ten times that, with more arguments.
@@ -276,7 +284,8 @@ impl Lab {
             }
             assert!(Instant::now() < deadline, "never {what}: {answer:#}");
             // A process that is not there yet is no event to wait for.
-            self.runtime.block_on(tokio::time::sleep(AGAIN));
+            self.runtime
+                .block_on(async { tokio::time::sleep(AGAIN).await });
         }
     }
 
@@ -326,16 +335,20 @@ impl Lab {
                 client
             })
         });
+        let published = Arc::new(AtomicU32::new(u32::MAX));
+        let (runtime, wanted) = (self.runtime.handle().clone(), published.clone());
+        let subscriber = std::thread::spawn(move || runtime.block_on(receive(subscriber, &wanted)));
         let stop = Arc::new(AtomicBool::new(false));
         let (runtime, stopped) = (self.runtime.handle().clone(), stop.clone());
         let publisher = self
             .publisher
             .run(|| runtime.block_on(connected("publisher")));
-        let thread = std::thread::spawn(move || runtime.block_on(publish(publisher, &stopped)));
+        let publisher = std::thread::spawn(move || runtime.block_on(publish(publisher, &stopped)));
         Load {
             stop,
-            thread,
+            publisher,
             subscriber,
+            published,
         }
     }
 
@@ -355,18 +368,17 @@ impl Lab {
         eprintln!("{published} messages");
     }
 
-    fn collect(&self, mut load: Load) -> (u32, Vec<u32>) {
+    fn collect(&self, load: Load) -> (u32, Vec<u32>) {
         load.stop.store(true, Ordering::Relaxed);
-        let published = load.thread.join().expect("the publisher is well");
-        let came = self.runtime.block_on(async {
-            let count = usize::try_from(published).expect("not that many");
-            let mut came = load.subscriber.wait_for(count).await;
+        let published = load.publisher.join().expect("the publisher is well");
+        load.published.store(published, Ordering::Relaxed);
+        let (mut client, mut came) = load.subscriber.join().expect("the subscriber is well");
+        self.runtime.block_on(async {
             // What is too much would come now.
-            load.subscriber.ping().await.expect("PINGRESP");
-            came.extend(load.subscriber.take_received());
-            came
+            client.ping().await.expect("PINGRESP");
+            came.extend(client.take_received());
         });
-        let number = |received: &crate::system::Received| {
+        let number = |received: &Received| {
             let octets = received.message.data.as_slice().try_into();
             u32::from_be_bytes(octets.expect("four octets"))
         };
@@ -437,4 +449,21 @@ async fn publish(mut client: TestClient, stop: &AtomicBool) -> u32 {
         count += 1;
     }
     count
+}
+
+/// Receives until there are as many messages as were published, or no more come.
+async fn receive(mut client: TestClient, published: &AtomicU32) -> (TestClient, Vec<Received>) {
+    let mut came = Vec::new();
+    let mut last = Instant::now();
+    loop {
+        let wanted = published.load(Ordering::Relaxed);
+        let complete = u32::try_from(came.len()).is_ok_and(|came| came >= wanted);
+        if complete || (wanted != u32::MAX && last.elapsed() > DEADLINE) {
+            return (client, came);
+        }
+        if let Ok(more) = tokio::time::timeout(AGAIN, client.wait_for(1)).await {
+            came.extend(more);
+            last = Instant::now();
+        }
+    }
 }
