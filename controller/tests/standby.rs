@@ -125,6 +125,7 @@ async fn it_takes_over_when_nobody_is_primary_and_says_so_to_the_broker() {
     let hello = FromController::Hello {
         controller: "standby".into(),
         election_id: 10,
+        reachable: Vec::new(),
     };
     assert_eq!(word, hello);
     let intent = Intent::from_changes(Revision(3), []);

@@ -40,7 +40,7 @@ pub enum FromBroker {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FromController {
     /// The first word on a link.
-    Hello,
+    Hello(Clients),
     /// Copies can be sent to these clients.
     Reachable(Clients),
     /// May the data plane offload on?
@@ -346,10 +346,10 @@ impl Broker {
     pub(crate) fn hear(&mut self, rules: &Rules, message: &FromController, said: &mut Said) {
         match message {
             // `link_up` and `on_hello`.
-            FromController::Hello => {
+            FromController::Hello(reachable) => {
                 self.link = Some(Link::default());
-                for session in &mut self.sessions {
-                    session.reachable = false;
+                for (client, session) in self.sessions.iter_mut().enumerate() {
+                    session.reachable = reachable & (1 << client) != 0;
                 }
                 self.settle(rules, said);
                 said.to_controller.clear();

@@ -93,7 +93,7 @@ impl Controller {
     /// `Device::link_opened`.
     pub(crate) fn link(&mut self, endpoints: Clients) -> Vec<FromController> {
         self.linked = true;
-        vec![FromController::Hello, FromController::Reachable(endpoints)]
+        vec![FromController::Hello(endpoints)]
     }
 
     /// `Device::link_lost`.

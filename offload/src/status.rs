@@ -56,6 +56,9 @@ pub enum FromController {
         /// Its election id as primary at the switch. While another with a higher one is linked, or its
         /// lease may be live, the broker closes this link: who has the lower one was primary before.
         election_id: u128,
+        /// The addresses that the data plane can deliver to; all others it cannot. They are told here,
+        /// so that the snapshot serves whoever was served before: what is right on the switch stays.
+        reachable: Vec<IpAddr>,
     },
     /// In place of Hello, from a controller that is not primary: the broker answers with
     /// [`FromBroker::Led`] whenever that changes, and with nothing else.
@@ -81,7 +84,7 @@ pub enum FromController {
         /// Why, or None where the item is welcome again.
         why: Option<Refusal>,
     },
-    /// The data plane can, or can no longer, deliver to this address.
+    /// The data plane can, or can no longer, deliver to this address: what became new since Hello.
     ///
     /// The broker serves only reachable sessions through the data plane.
     Reachable {

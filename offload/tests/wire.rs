@@ -95,6 +95,7 @@ async fn every_message_arrives_as_it_was_sent() {
         FromController::Hello {
             controller: "c1".into(),
             election_id: (3 << 64) + 7,
+            reachable: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         },
         FromController::Standby {
             controller: "c2".into(),

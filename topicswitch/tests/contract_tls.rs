@@ -127,6 +127,7 @@ async fn link(at: SocketAddr, tls: &ContractTlsConfig) -> Result<(), String> {
         let hello = FromController::Hello {
             controller: "c".into(),
             election_id: 1,
+            reachable: Vec::new(),
         };
         link.tx.send(hello).unwrap();
         match link.rx.recv().await {

@@ -56,7 +56,8 @@ impl Broker {
             FromController::Hello {
                 controller,
                 election_id,
-            } => self.on_hello(now, controller, election_id),
+                reachable,
+            } => self.on_hello(now, controller, election_id, reachable),
             FromController::Standby { .. } => {
                 tracing::warn!("a controller that leads calls itself a standby");
             }
@@ -77,9 +78,15 @@ impl Broker {
         self.settle(now);
     }
 
-    fn on_hello(&mut self, now: Instant, controller: String, election_id: u128) {
+    fn on_hello(
+        &mut self,
+        now: Instant,
+        controller: String,
+        election_id: u128,
+        reachable: Vec<IpAddr>,
+    ) {
         tracing::info!(%controller, election_id, "controller connected");
-        self.offloading.greeted(controller, election_id);
+        self.offloading.greeted(controller, election_id, reachable);
         let sessions: Vec<SessionId> = self.sessions.all().iter().map(|s| s.id).collect();
         for id in sessions {
             self.set_session_refusal(id, None);

@@ -115,6 +115,7 @@ fn lead(shared: &Shared, hello: FromController, link: BrokerEnd) -> Option<Optio
     let FromController::Hello {
         controller,
         election_id,
+        ..
     } = &hello
     else {
         return Some(None);

@@ -228,10 +228,16 @@ impl Offloading {
         self.unconfirmed.clear();
     }
 
-    /// The controller names itself: what its predecessor said no longer counts.
-    pub(crate) fn greeted(&mut self, controller: String, election_id: u128) {
+    /// The controller names itself: what its predecessor said no longer counts. Sessions that stay
+    /// reachable are served on under the same generations.
+    pub(crate) fn greeted(
+        &mut self,
+        controller: String,
+        election_id: u128,
+        reachable: Vec<IpAddr>,
+    ) {
         self.refused.clear();
-        self.reachable.clear();
+        self.reachable = reachable.into_iter().collect();
         self.last_election_id = election_id;
         if let Some(link) = &mut self.link {
             link.controller = Some(controller);

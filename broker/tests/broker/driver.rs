@@ -68,6 +68,7 @@ async fn a_network_inside_the_process_and_controllers_that_come_and_go() {
         let hello = FromController::Hello {
             controller: format!("c{round}"),
             election_id: 1,
+            reachable: Vec::new(),
         };
         controller.tx.send(hello).unwrap();
         let Some(FromBroker::Snapshot(intent)) = soon(controller.rx.recv()).await else {
@@ -126,6 +127,7 @@ impl Linked {
     async fn hello(&self, election_id: u128) -> offload::ControllerEnd {
         let hello = FromController::Hello {
             controller: format!("c{election_id}"),
+            reachable: Vec::new(),
             election_id,
         };
         self.link(hello).await

@@ -209,3 +209,42 @@ fn a_tag_around_anything_else_is_ignored() {
     assert_eq!((stats.unexpected, stats.tag_unknown_topic), (1, 1));
     assert!(!matches!(Packet::decode(&[]), Ok(Packet::Pingresp)));
 }
+
+#[test]
+fn a_controller_that_reaches_whom_the_one_before_reached_finds_every_generation_as_it_was() {
+    let (mut world, id) = three();
+    world.connect(at(4), "share");
+    world.subscribe(at(4), name("$share/g/t/1"), Qos::Zero);
+    world.install();
+    let before = world.broker.intent().topics.clone();
+    let tagged = tag(&world, "t/1");
+    world.broker.link_down(world.now);
+    let snapshot = world.greet_reaching([4, 2]);
+    assert_eq!(snapshot.topics, before);
+    assert_eq!(world.said, [], "nothing is left to be told");
+    // What the switches still hold is understood.
+    let message = publish(Alias::normal(id), Qos::Zero, 0, b"x");
+    world.send_tagged(at(1), tagged, &message);
+    world.expect_nothing(at(2));
+    world.expect(at(3), &message);
+    assert_eq!(world.broker.stats().publish_tagged, 1);
+}
+
+#[test]
+fn a_controller_that_does_not_reach_somebody_any_more_gets_a_generation_without() {
+    let (mut world, id) = three();
+    let old = tag(&world, "t/1");
+    world.broker.link_down(world.now);
+    let snapshot = world.greet_reaching([4]);
+    let new = tag(&world, "t/1");
+    assert_ne!(old.generation, new.generation);
+    let topic = &snapshot.topics[&offload::TopicIndex(new.topic_index)];
+    assert_eq!(topic.generation.0, new.generation);
+    assert!(topic.served_q0.is_empty());
+    let message = publish(Alias::normal(id), Qos::Zero, 0, b"x");
+    world.send_tagged(at(1), old, &message);
+    world.expect_nothing(at(2));
+    world.expect(at(3), &message);
+    world.send_tagged(at(1), new, &message);
+    world.expect(at(2), &message);
+}

@@ -188,6 +188,7 @@ impl Play {
                 FromController::Hello {
                     controller: "c".into(),
                     election_id: 1,
+                    reachable: Vec::new(),
                 }
             }
             1 | 2 => FromController::Installed { revision },

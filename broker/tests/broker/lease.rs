@@ -132,6 +132,7 @@ fn a_broker_without_offload_says_nothing() {
     world.tell(FromController::Hello {
         controller: "test".into(),
         election_id: 1,
+        reachable: Vec::new(),
     });
     world.tell(FromController::RequestLease { request: 1 });
     assert!(world.said.is_empty());

@@ -86,11 +86,17 @@ impl World {
     }
 
     pub fn greet(&mut self) -> Intent {
+        self.greet_reaching([])
+    }
+
+    /// A controller links that reaches these clients.
+    pub fn greet_reaching(&mut self, numbers: impl IntoIterator<Item = u8>) -> Intent {
         self.said.clear();
         self.broker.link_up(self.now);
         self.tell(FromController::Hello {
             controller: "test".into(),
             election_id: 1,
+            reachable: numbers.into_iter().map(|number| at(number).ip()).collect(),
         });
         match self.said.pop_front() {
             Some(FromBroker::Snapshot(intent)) => intent,

@@ -17,15 +17,13 @@ impl Device {
         self.refusals.forget_told();
         self.installed = None;
         self.outbox.clear();
+        let mut reachable: Vec<IpAddr> = self.learning.endpoints().map(|(ip, _)| *ip).collect();
+        reachable.sort_unstable();
         self.outbox.push(FromController::Hello {
             controller: self.config.name.clone(),
             election_id: self.election_id,
+            reachable,
         });
-        let mut known: Vec<IpAddr> = self.learning.endpoints().map(|(ip, _)| *ip).collect();
-        known.sort_unstable();
-        for address in known {
-            self.tell_reachable(address, true);
-        }
     }
 
     /// The link is gone. Nothing is renewed any more, and the lease runs out by itself.

@@ -477,10 +477,12 @@ impl From<FromController> for proto::FromController {
             FromController::Hello {
                 controller,
                 election_id,
+                reachable,
             } => Wire::Hello(proto::Hello {
                 controller,
                 election_id_high: (election_id >> 64) as u64,
                 election_id_low: election_id as u64,
+                reachable: reachable.into_iter().map(ip_octets).collect(),
             }),
             FromController::Standby { controller } => Wire::Standby(proto::Standby { controller }),
             FromController::RequestLease { request } => {
@@ -529,6 +531,11 @@ impl TryFrom<proto::FromController> for FromController {
                 controller: hello.controller,
                 election_id: u128::from(hello.election_id_high) << 64
                     | u128::from(hello.election_id_low),
+                reachable: hello
+                    .reachable
+                    .iter()
+                    .map(|octets| ip_from(octets))
+                    .collect::<Result<_, WireError>>()?,
             },
             Wire::Standby(standby) => FromController::Standby {
                 controller: standby.controller,

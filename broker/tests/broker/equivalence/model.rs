@@ -327,14 +327,12 @@ impl Net {
                     self.epoch += 1;
                     self.requests.clear();
                     self.broker.link_up(self.instant());
+                    let reachable = self.seen.difference(&self.unreachable).copied().collect();
                     self.say(FromController::Hello {
                         controller: "model".into(),
                         election_id: 1,
+                        reachable,
                     });
-                    for address in self.seen.clone() {
-                        let reachable = !self.unreachable.contains(&address);
-                        self.say(FromController::Reachable { address, reachable });
-                    }
                     self.push(self.now, Event::AskLease(self.epoch));
                 }
             }
