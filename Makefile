@@ -25,8 +25,8 @@ demo: build ## show the main job on the embedded target (no root, under two minu
 	target/release/topicswitch demo
 
 test: deps lint ## install what the tests need (as root) and run them all
-	$(CARGO) build --locked --workspace
-	TOPICSWITCH_REQUIRE="$(REQUIRE)" PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) $(CARGO) test --locked --workspace
+	TOPICSWITCH_BUILT=1 TOPICSWITCH_REQUIRE="$(REQUIRE)" PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) \
+	    $(CARGO) test --locked --workspace
 
 soak: ## property tests and whole-system histories with other cases (ROUNDS=20, SOAK=60 s), up to the first failure; larger worlds of the model
 	@for round in $$(seq $(ROUNDS)); do \

@@ -38,10 +38,11 @@ pub fn targets() -> Vec<Target> {
         .collect()
 }
 
-/// The `topicswitch` binary of this build.
+/// The `topicswitch` binary of this build: the one beside the tests where `TOPICSWITCH_BUILT` says that
+/// they were built together (`cargo test --workspace` does, and so `make test`), else it is built now.
 ///
 /// # Panics
-/// When it cannot be built.
+/// When it is not there, or cannot be built.
 pub fn topicswitch() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
@@ -51,17 +52,21 @@ pub fn topicswitch() -> PathBuf {
             .parent()
             .and_then(|deps| deps.parent())
             .expect("a build directory");
+        let binary = profile.join("topicswitch");
+        if std::env::var_os("TOPICSWITCH_BUILT").is_some() {
+            assert!(
+                binary.exists(),
+                "TOPICSWITCH_BUILT is set, and {} is not there",
+                binary.display()
+            );
+            return binary;
+        }
         let target = profile.parent().expect("a target directory");
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        command.args([
-            "build",
-            "--quiet",
-            "--package",
-            "topicswitch",
-            "--bin",
-            "topicswitch",
-        ]);
+        // With these tests' package, whose features it shares, all that they are built of is there.
+        let what = "build --quiet --package topicswitch --package system-tests --bin topicswitch";
         command
+            .args(what.split_whitespace())
             .arg("--target-dir")
             .arg(target)
             .current_dir(repository());
@@ -80,7 +85,7 @@ pub fn topicswitch() -> PathBuf {
             command.status().expect("cargo runs").success(),
             "topicswitch does not build"
         );
-        profile.join("topicswitch")
+        binary
     };
     BUILT.get_or_init(build).clone()
 }
