@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 use offload::{Member, SessionId, TopicIndex};
 
 use crate::constants::RID_COPY;
-use crate::plan::{Place, Plan, TopicPlan, View, action, alias_key, to_one};
+use crate::places::View;
+use crate::plan::{Place, Plan, TopicPlan, action, alias_key, to_one};
 use crate::tables::{Key, Replica, Replicas, Value, subscriber};
 
 /// One session's step.

@@ -2,33 +2,21 @@
 //! and the numbers allocated so far, kept up to date change by change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use offload::{Alias, AliasType, Intent, PublicationKey, Refusal, SessionId, Topic, TopicIndex};
+use offload::{Alias, AliasType, PublicationKey, Refusal, SessionId, Topic, TopicIndex};
 
 use crate::config::Config;
-use crate::constants::{
-    ANY_PORT, GROUP_FLOOD, GROUP_LAST, GROUP_VLAN, RID_ACK, RID_COPY, RID_FLOOD, RID_LAST,
-    SESSION_ACK, SESSION_COPY,
-};
+use crate::constants::{GROUP_LAST, RID_COPY, RID_LAST, SESSION_COPY};
 use crate::groups::{Exhausted, Groups, Rids};
 use crate::hot::Room;
-use crate::installed::Installed;
-use crate::learning::{Endpoint, Learning};
+use crate::places::View;
 use crate::shares::{Base, Members, SharePlan, shared_key};
 use crate::tables::{
-    Key, Replica, Replicas, Value, answer, digests, meters, open_publication, publication,
-    replication, service, subscriber, subscriber_alias, topic, vlan,
+    Key, Replica, Replicas, Value, open_publication, publication, replication, subscriber,
+    subscriber_alias, topic,
 };
-
-/// What planning looks at.
-pub(crate) struct View<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) intent: &'a Intent,
-    pub(crate) learning: &'a Learning,
-    pub(crate) installed: &'a Installed,
-}
 
 /// What a topic's row refers to.
 #[derive(Debug, Default)]
@@ -229,106 +217,6 @@ impl Plan {
             owner.is_some_and(|owner| plan.members.contains_key(&owner))
                 && !plan.aliases.contains(&key.rid)
         })
-    }
-
-    /// What does not depend on the intent: digests, the flood group, clone sessions.
-    pub(crate) fn infrastructure(&mut self, config: &Config, broker_port: Option<u16>) {
-        let delivery = digests::Delivery {
-            max_timeout: Duration::from_millis(5),
-            max_list_size: 64,
-            ack_timeout: Duration::from_secs(1),
-        };
-        for kind in digests::Kind::ALL {
-            self.set(Key::Digest(kind), Value::Digest(delivery));
-        }
-        let flood = config.ports.iter().map(|&port| Replica {
-            port,
-            rid: RID_FLOOD,
-        });
-        let flood = replication::replicas(flood);
-        self.set(Key::Group(GROUP_FLOOD), Value::Replicas(flood));
-        for &port in &config.ports {
-            let ack = replication::replicas([Replica { port, rid: RID_ACK }]);
-            let session = Key::CloneSession(SESSION_ACK + u32::from(port));
-            self.set(session, Value::Replicas(ack));
-        }
-        for (group, vlan) in (GROUP_VLAN..).zip(&config.vlans) {
-            let flood = vlan.ports.iter().map(|&port| Replica {
-                port,
-                rid: RID_FLOOD,
-            });
-            let flood = replication::replicas(flood);
-            self.set(Key::Group(group), Value::Replicas(flood));
-            for &ingress_port in &config.ports {
-                let key = vlan::Key {
-                    vid: vlan.vid,
-                    ingress_port,
-                };
-                let action = match vlan.ports.contains(&ingress_port) {
-                    true => vlan::Action::Member { flood_group: group },
-                    false => vlan::Action::Refuse,
-                };
-                self.set(Key::Vlan(key), Value::Vlan(action));
-            }
-        }
-        for (kind, rate) in [
-            (meters::Kind::Open, config.open_rate),
-            (meters::Kind::Software, config.software_rate),
-        ] {
-            // What the broker sends is not limited: it calls no service.
-            for &port in &config.ports {
-                if let Some(rate) = rate {
-                    self.set(Key::Meter(kind, port), Value::Rate(rate));
-                }
-            }
-        }
-        if let Some(port) = broker_port {
-            let copy = replication::replicas([Replica {
-                port,
-                rid: RID_COPY,
-            }]);
-            self.set(Key::CloneSession(SESSION_COPY), Value::Replicas(copy));
-        }
-    }
-
-    pub(crate) fn services(&mut self, view: &View<'_>) {
-        let wanted: BTreeSet<service::Key> = view
-            .intent
-            .services
-            .iter()
-            .map(|address| service::Key {
-                ip_dst: address.ip(),
-                udp_dst: address.port(),
-            })
-            .collect();
-        let answers = |wanted: &service::Key| answer::Key {
-            ip_src: wanted.ip_dst,
-            udp_src: wanted.udp_dst,
-        };
-        let answering: BTreeSet<answer::Key> = wanted.iter().map(answers).collect();
-        let old: Vec<Key> = self
-            .rows
-            .keys()
-            .filter(|key| match key {
-                Key::Service(key) => !wanted.contains(key),
-                Key::Answer(key) => !answering.contains(key),
-                _ => false,
-            })
-            .copied()
-            .collect();
-        for key in old {
-            self.unset(key);
-        }
-        for key in wanted {
-            let action = service::Action {
-                max_length: view.config.mtu,
-            };
-            self.set(Key::Service(key), Value::Service(action));
-        }
-        let port = view.learning.believed_port().unwrap_or(ANY_PORT);
-        for key in answering {
-            self.set(Key::Answer(key), Value::Answer(answer::Action { port }));
-        }
     }
 
     /// The row of a session that has a replication id follows its address and its place.
@@ -650,83 +538,6 @@ impl Plan {
             }
             _ => self.unset(key),
         }
-    }
-}
-
-impl View<'_> {
-    /// Where the session is to be reached, and how a copy for it is addressed.
-    pub(crate) fn place(
-        &self,
-        session: SessionId,
-    ) -> Result<(Endpoint, subscriber::Action), Refusal> {
-        let sessions = &self.intent.sessions;
-        let address = *sessions.get(&session).ok_or(Refusal::Unreachable)?;
-        let services = self.services_for(address.ip())?;
-        let endpoint = *self
-            .learning
-            .endpoint(address.ip())
-            .ok_or(Refusal::Unreachable)?;
-        let called = |service: &&SocketAddr| Some(service.ip()) == endpoint.service;
-        let service = services.iter().copied().find(called).unwrap_or(services[0]); // there is one
-        let deliver = subscriber::Action {
-            eth_src: endpoint.calls,
-            eth_dst: endpoint.mac,
-            vid: endpoint.vid,
-            ip_src: service.ip(),
-            ip_dst: address.ip(),
-            udp_src: service.port(),
-            udp_dst: address.port(),
-        };
-        Ok((endpoint, deliver))
-    }
-
-    /// The broker's addresses of the client's family: at least one.
-    fn services_for(&self, client: IpAddr) -> Result<Vec<&SocketAddr>, Refusal> {
-        let services = self.intent.services.iter();
-        let of_family = services.filter(|service| service.is_ipv4() == client.is_ipv4());
-        let of_family: Vec<&SocketAddr> = of_family.collect();
-        if of_family.is_empty() {
-            let family = if client.is_ipv4() { "IPv4" } else { "IPv6" };
-            let what = format!("{client}: the broker has no {family} address");
-            return Err(Refusal::Unsupported(what));
-        }
-        Ok(of_family)
-    }
-
-    /// Whether the data plane could do what the topic asks; gives the broker's port.
-    pub(crate) fn check(&self, topic: &Topic) -> Result<u16, Refusal> {
-        if !self.config.policy.admits(&topic.name) {
-            return Err(Refusal::Policy);
-        }
-        if topic.copy_q1 == topic.ack_q1 {
-            let who = if topic.copy_q1 { "twice" } else { "by nobody" };
-            let what = format!("a PUBLISH of QoS 1 would be acknowledged {who}");
-            return Err(Refusal::Unsupported(what));
-        }
-        let mut shared = topic.shared.keys();
-        if shared.any(|session| topic.member(*session).is_some()) {
-            // A multicast group brings a session one copy.
-            let what = "a session is served for itself and as a share member".to_owned();
-            return Err(Refusal::Unsupported(what));
-        }
-        // Even without copies: a PUBLISH with Retain is copied to the broker.
-        self.learning.broker_port().ok_or(Refusal::Unreachable)
-    }
-
-    fn publication_key(&self, key: &PublicationKey) -> Result<publication::Key, Refusal> {
-        let address = key.address;
-        let endpoint = self
-            .learning
-            .endpoint(address.ip())
-            .ok_or(Refusal::Unreachable)?;
-        Ok(publication::Key {
-            ingress_port: endpoint.port,
-            vid: endpoint.vid,
-            ip_src: address.ip(),
-            udp_src: address.port(),
-            topic_id_type: key.alias.id_type.bits(),
-            topic_id: key.alias.id,
-        })
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use offload::{Refusal, SessionId, Topic, TopicIndex};
 
-use crate::plan::{NotPlanned, Plan, TopicPlan, View};
+use crate::places::View;
+use crate::plan::{NotPlanned, Plan, TopicPlan};
 use crate::tables::{Key, Replica, Replicas, Value, replication, share, topic};
 
 /// The numbers of members in the selector.

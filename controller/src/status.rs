@@ -164,6 +164,7 @@ fn reason(why: &Refusal) -> &'static str {
         Refusal::Unsupported(_) => "unsupported",
         Refusal::Policy => "policy",
         Refusal::Failing(_) => "failing",
+        Refusal::Idle => "idle",
     }
 }
 

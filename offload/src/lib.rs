@@ -25,4 +25,4 @@ pub use intent::{
     PublicationKey, Revision, Serve, SessionId, ShareMember, Topic, TopicIndex,
 };
 pub use link::{BrokerEnd, ControllerEnd, link};
-pub use status::{Activity, FromBroker, FromController, MAX_LEASE, Refusal, RefusedItem};
+pub use status::{Activity, FromBroker, FromController, MAX_LEASE, Refusal, RefusedItem, UNASKED};

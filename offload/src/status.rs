@@ -8,6 +8,9 @@ use crate::intent::{Delta, Intent, PublicationKey, Revision, SessionId, TopicInd
 /// The longest lease that a grant may give: for so long a dead controller costs messages.
 pub const MAX_LEASE: Duration = Duration::from_secs(60);
 
+/// The query of an [`FromController::Activity`] that answers none; questions have greater numbers.
+pub const UNASKED: u64 = 0;
+
 /// What the broker says to the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromBroker {
@@ -41,6 +44,9 @@ pub enum FromBroker {
         /// came are not among them) since the question before; the topics with the most, the rest
         /// left out. The first answer of a link is empty.
         topics: Vec<(TopicIndex, u64)>,
+        /// The same for publications that the controller has refused and that were heard of; the ones
+        /// with the most.
+        publications: Vec<(PublicationKey, u64)>,
     },
     /// Whether a controller that is primary at its switch is linked. Only for standbys.
     Led(bool),
@@ -98,9 +104,10 @@ pub enum FromController {
         /// Echoed by the answer.
         query: u64,
     },
-    /// Answer to [`FromBroker::AskActivity`].
+    /// Answer to [`FromBroker::AskActivity`]; also unasked, before rows go that know when the sessions
+    /// published last.
     Activity {
-        /// Which question this answers.
+        /// Which question this answers; [`UNASKED`].
         query: u64,
         /// One answer per session asked about, in any order.
         sessions: Vec<Activity>,
@@ -140,6 +147,9 @@ pub enum Refusal {
     Policy,
     /// Writes for it keep failing.
     Failing(String),
+    /// A publication whose publisher was silent for long: its room is free for others until it is heard
+    /// of again.
+    Idle,
 }
 
 impl std::fmt::Display for Refusal {
@@ -149,6 +159,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Unreachable => f.write_str("unreachable: no endpoint learned for its address"),
             Refusal::Unsupported(what) => write!(f, "unsupported by the data plane: {what}"),
             Refusal::Policy => f.write_str("left in software by policy"),
+            Refusal::Idle => f.write_str("silent: its row gave way until it publishes again"),
             Refusal::Failing(why) => write!(f, "withdrawn, writes keep failing: {why}"),
         }
     }

@@ -125,6 +125,10 @@ async fn every_message_arrives_as_it_was_sent() {
             why: Some(Refusal::Failing("INTERNAL".into())),
         },
         FromController::Refused {
+            item: RefusedItem::Publication(key),
+            why: Some(Refusal::Idle),
+        },
+        FromController::Refused {
             item: RefusedItem::Topic(TopicIndex(2)),
             why: None,
         },
@@ -201,6 +205,7 @@ async fn every_message_arrives_as_it_was_sent() {
         FromBroker::Rates {
             query: 9,
             topics: vec![(TopicIndex(3), u64::MAX)],
+            publications: vec![(key, 7)],
         },
         FromBroker::AskActivity {
             query: 5,

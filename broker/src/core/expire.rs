@@ -11,7 +11,7 @@
 //!                                   until the lease ran out: lost if silent for as long after that
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use offload::{Activity, SessionId};
 
@@ -95,6 +95,15 @@ impl Broker {
 
     /// The answer to a question about activity.
     pub(super) fn on_activity(&mut self, now: Instant, query: u64, answers: &[Activity]) {
+        // Also of sessions that nobody asked about: rows that knew it are about to go.
+        for answer in answers {
+            if let Some(session) = self.sessions.get_mut(answer.session)
+                && let Some(idle) = answer.idle
+                && let Some(heard) = now.checked_sub(idle)
+            {
+                session.heard = session.heard.max(heard);
+            }
+        }
         for id in self.offloading.liveness.answered(query).unwrap_or_default() {
             let Some(session) = self.sessions.get_mut(id) else {
                 continue;
@@ -103,13 +112,6 @@ impl Broker {
                 continue;
             }
             session.asked = None;
-            let idle = answers
-                .iter()
-                .find(|answer| answer.session == id)
-                .and_then(|answer| answer.idle);
-            if let Some(heard) = idle.and_then(|idle: Duration| now.checked_sub(idle)) {
-                session.heard = session.heard.max(heard);
-            }
             let patience = session.patience(&self.config);
             if patience.is_some_and(|patience| now >= session.heard + patience) {
                 self.lose(now, id);

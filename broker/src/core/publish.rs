@@ -169,7 +169,7 @@ impl Broker {
                 }
             },
         };
-        self.offloading.rates.heard(index);
+        self.offloading.heard(index, peer, publish.alias);
         let message = Message::of(index, publish, By::Session(id));
         match publish.qos {
             Qos::MinusOne | Qos::Zero => self.deliver(now, &message, Origin::Here),

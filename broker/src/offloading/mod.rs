@@ -17,13 +17,14 @@ use std::time::Instant;
 
 use mqttsn::TopicIdType;
 use offload::{
-    Alias, AliasType, Change, Delta, FromBroker, Generation, Intent, Refusal, RefusedItem,
-    Revision, SessionId, TopicIndex,
+    Alias, AliasType, Change, Delta, FromBroker, Generation, Intent, PublicationKey, Refusal,
+    RefusedItem, Revision, SessionId, TopicIndex,
 };
 use rustc_hash::FxHashMap;
 
 use crate::config::OffloadConfig;
 use crate::stats::Stats;
+use crate::transmit::Peer;
 use gate::Gate;
 use generations::Sequence;
 use lease::Lease;
@@ -326,8 +327,28 @@ impl Offloading {
 
     /// Tells what clients have published through the broker since it was asked before.
     pub(crate) fn tell_rates(&mut self, query: u64) {
-        let topics = self.rates.take();
-        self.outgoing.push_back(FromBroker::Rates { query, topics });
+        let (topics, publications) = self.rates.take();
+        self.outgoing.push_back(FromBroker::Rates {
+            query,
+            topics,
+            publications,
+        });
+    }
+
+    /// A PUBLISH came untagged.
+    pub(crate) fn heard(&mut self, topic: TopicIndex, peer: &Peer, alias: mqttsn::Alias) {
+        if !self.rates.is_counting() {
+            return;
+        }
+        self.rates.heard(topic);
+        let publication = PublicationKey {
+            address: peer.address,
+            alias: contract_alias(alias),
+        };
+        let refused = RefusedItem::Publication(publication);
+        if peer.is_direct() && self.refused.contains_key(&refused) {
+            self.rates.heard_of(publication);
+        }
     }
 
     /// Asks when these sessions last published.

@@ -1,7 +1,7 @@
 //! Publishers that the broker does not hear because the data plane does.
 
 use mqttsn::{Packet, ReturnCode};
-use offload::{Activity, FromBroker, FromController, SessionId};
+use offload::{Activity, FromBroker, FromController, SessionId, UNASKED};
 
 use crate::world::*;
 
@@ -50,6 +50,22 @@ fn a_publisher_that_the_data_plane_hears_lives() {
     answer(&mut world, query, Some(15_000));
     world.expect(at(1), &disconnect(None));
     assert_eq!(world.broker.stats().sessions_lost, 1);
+}
+
+#[test]
+fn what_the_controller_tells_unasked_counts_though_it_knows_nothing_when_it_is_asked() {
+    let mut world = publisher();
+    world.advance(ms(9_000));
+    // Its row goes.
+    answer(&mut world, UNASKED, Some(2_000));
+    world.advance(ms(12_999));
+    assert!(world.said.is_empty());
+    world.advance(ms(1));
+    let query = question(&mut world);
+    // Older news change nothing.
+    answer(&mut world, UNASKED, Some(20_000));
+    answer(&mut world, query, None);
+    world.expect(at(1), &disconnect(None));
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod limits;
 mod liveness;
 mod predefined;
 mod publish;
+mod rates;
 mod register;
 mod reload;
 mod restart;

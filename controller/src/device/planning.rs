@@ -6,7 +6,8 @@ use offload::{Intent, Refusal, RefusedItem, TopicIndex};
 
 use super::hot::is_cold;
 use super::{Device, Dirty, Learner};
-use crate::plan::{NotPlanned, View};
+use crate::places::View;
+use crate::plan::NotPlanned;
 use crate::tables::{GROUPS, Key, Value, subscriber};
 
 impl Device {

@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use p4runtime::bytes::Bitstring;
 use p4runtime::p4info::{EntityError, EntryView, LookupError, P4Info, TableActionView};
 use p4runtime::v1;
 
@@ -69,7 +68,7 @@ pub(crate) fn encode_member(
         None => None,
         Some(offload) => {
             let mut call = p4info.action(ACTION)?.call();
-            for (name, value) in params(offload) {
+            for (name, value) in offload.params() {
                 call = call.param(name, value)?;
             }
             Some(call.build()?)
@@ -81,21 +80,6 @@ pub(crate) fn encode_member(
         action,
     }
     .into())
-}
-
-fn params(offload: &Offload) -> [(&'static str, Bitstring); 10] {
-    [
-        ("group_q0", offload.group_q0.into()),
-        ("group_q1", offload.group_q1.into()),
-        ("copy_q0", offload.copy_q0.into()),
-        ("copy_q1", offload.copy_q1.into()),
-        ("ack_q1", offload.ack_q1.into()),
-        ("aliased", offload.aliased.into()),
-        ("translated", offload.translated.into()),
-        ("generation", offload.generation.into()),
-        ("copy_flags", offload.copy_flags.into()),
-        ("copy_topic_id", offload.copy_topic_id.into()),
-    ]
 }
 
 pub(crate) fn encode_group(
@@ -149,21 +133,7 @@ pub(crate) fn decode_member(
         return Ok(None);
     };
     let view = p4info.action(ACTION)?.decode(action)?;
-    let number = |name: &str| value(name, view.param(name)?.to_u16());
-    let flag = |name: &str| -> Result<bool, EntityError> { Ok(!view.param(name)?.is_zero()) };
-    let [copy_flags] = value("copy_flags", view.param("copy_flags")?.to_array())?;
-    let offload = Offload {
-        group_q0: number("group_q0")?,
-        group_q1: number("group_q1")?,
-        copy_q0: flag("copy_q0")?,
-        copy_q1: flag("copy_q1")?,
-        ack_q1: flag("ack_q1")?,
-        aliased: flag("aliased")?,
-        translated: flag("translated")?,
-        generation: value("generation", view.param("generation")?.to_u32())?,
-        copy_flags,
-        copy_topic_id: number("copy_topic_id")?,
-    };
+    let offload = Offload::of_params(|name| Ok(view.param(name)?))?;
     let key = super::Key::ShareMember(member.member_id);
     Ok(Some((key, Value::ShareMember(offload))))
 }

@@ -78,10 +78,67 @@ pub struct ToOne {
 }
 
 impl Offload {
+    /// What P4 calls its parameters, and their values: those of `offload` and of `offload_to_member`.
+    pub(crate) fn params(&self) -> [(&'static str, Bitstring); 10] {
+        [
+            ("group_q0", self.group_q0.into()),
+            ("group_q1", self.group_q1.into()),
+            ("copy_q0", self.copy_q0.into()),
+            ("copy_q1", self.copy_q1.into()),
+            ("ack_q1", self.ack_q1.into()),
+            ("aliased", self.aliased.into()),
+            ("translated", self.translated.into()),
+            ("generation", self.generation.into()),
+            ("copy_flags", self.copy_flags.into()),
+            ("copy_topic_id", self.copy_topic_id.into()),
+        ]
+    }
+
+    /// The other way: `param` gives the value of a name.
+    pub(crate) fn of_params<'a>(
+        param: impl Fn(&str) -> Result<&'a Bitstring, EntityError>,
+    ) -> Result<Self, EntityError> {
+        let params = Params(param);
+        Ok(Offload {
+            group_q0: params.number("group_q0")?,
+            group_q1: params.number("group_q1")?,
+            copy_q0: params.flag("copy_q0")?,
+            copy_q1: params.flag("copy_q1")?,
+            ack_q1: params.flag("ack_q1")?,
+            aliased: params.flag("aliased")?,
+            translated: params.flag("translated")?,
+            generation: params.generation()?,
+            copy_flags: params.flags_octet()?,
+            copy_topic_id: params.number("copy_topic_id")?,
+        })
+    }
+
     /// The multicast groups that it refers to.
     pub fn groups(&self) -> impl Iterator<Item = u16> + use<> {
         let groups = [self.group_q0, self.group_q1];
         groups.into_iter().filter(|&group| group != 0)
+    }
+}
+
+/// The parameters of an action that was read.
+struct Params<F>(F);
+
+impl<'a, F: Fn(&str) -> Result<&'a Bitstring, EntityError>> Params<F> {
+    fn number(&self, name: &str) -> Result<u16, EntityError> {
+        value(name, (self.0)(name)?.to_u16())
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, EntityError> {
+        Ok(!(self.0)(name)?.is_zero())
+    }
+
+    fn generation(&self) -> Result<u32, EntityError> {
+        value("generation", (self.0)("generation")?.to_u32())
+    }
+
+    fn flags_octet(&self) -> Result<u8, EntityError> {
+        let [octet] = value("copy_flags", (self.0)("copy_flags")?.to_array())?;
+        Ok(octet)
     }
 }
 
@@ -124,19 +181,13 @@ pub(crate) fn encode(
         .entry()
         .exact("topic_index", key.topic_index)?;
     match action {
-        Some(Action::Offload(offload)) => entry
-            .action("offload")?
-            .param("group_q0", offload.group_q0)?
-            .param("group_q1", offload.group_q1)?
-            .param("copy_q0", offload.copy_q0)?
-            .param("copy_q1", offload.copy_q1)?
-            .param("ack_q1", offload.ack_q1)?
-            .param("aliased", offload.aliased)?
-            .param("translated", offload.translated)?
-            .param("generation", offload.generation)?
-            .param("copy_flags", offload.copy_flags)?
-            .param("copy_topic_id", offload.copy_topic_id)?
-            .build(),
+        Some(Action::Offload(offload)) => {
+            let mut entry = entry.action("offload")?;
+            for (name, value) in offload.params() {
+                entry = entry.param(name, value)?;
+            }
+            entry.build()
+        }
         Some(Action::ToOne(to_one)) => entry
             .action("offload_to_one")?
             .param("port", to_one.port)?
@@ -159,40 +210,21 @@ pub(crate) fn decode(view: &EntryView<'_>) -> Result<Option<(Key, Action)>, Enti
     let key = Key {
         topic_index: value("topic_index", view.exact("topic_index")?.to_u32())?,
     };
-    let generation = value("generation", view.param("generation")?.to_u32())?;
-    let name = view.action_name();
-    if name == Some("MqttsnIngress.discard") {
-        return Ok(Some((key, Action::Discard { generation })));
-    }
-    let number = |name: &str| value(name, view.param(name)?.to_u16());
-    let flag = |name: &str| -> Result<bool, EntityError> {
-        let value: &Bitstring = view.param(name)?;
-        Ok(!value.is_zero())
-    };
-    let [copy_flags] = value("copy_flags", view.param("copy_flags")?.to_array())?;
-    let action = if name == Some("MqttsnIngress.offload_to_one") {
-        Action::ToOne(ToOne {
-            port: number("port")?,
-            rid: number("rid")?,
-            ack_q1: flag("ack_q1")?,
-            translated: flag("translated")?,
+    let param = |name: &str| view.param(name);
+    let params = Params(param);
+    let generation = params.generation()?;
+    let action = match view.action_name() {
+        Some("MqttsnIngress.discard") => Action::Discard { generation },
+        Some("MqttsnIngress.offload_to_one") => Action::ToOne(ToOne {
+            port: params.number("port")?,
+            rid: params.number("rid")?,
+            ack_q1: params.flag("ack_q1")?,
+            translated: params.flag("translated")?,
             generation,
-            copy_flags,
-            copy_topic_id: number("copy_topic_id")?,
-        })
-    } else {
-        Action::Offload(Offload {
-            group_q0: number("group_q0")?,
-            group_q1: number("group_q1")?,
-            copy_q0: flag("copy_q0")?,
-            copy_q1: flag("copy_q1")?,
-            ack_q1: flag("ack_q1")?,
-            aliased: flag("aliased")?,
-            translated: flag("translated")?,
-            generation,
-            copy_flags,
-            copy_topic_id: number("copy_topic_id")?,
-        })
+            copy_flags: params.flags_octet()?,
+            copy_topic_id: params.number("copy_topic_id")?,
+        }),
+        _ => Action::Offload(Offload::of_params(param)?),
     };
     Ok(Some((key, action)))
 }

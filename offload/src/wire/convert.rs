@@ -381,8 +381,19 @@ impl From<FromBroker> for proto::FromBroker {
                 lease: Some(wire_duration(lease)),
             }),
             FromBroker::Led(led) => Wire::Led(proto::Led { led }),
-            FromBroker::Rates { query, topics } => Wire::Rates(proto::Rates {
+            FromBroker::Rates {
                 query,
+                topics,
+                publications,
+            } => Wire::Rates(proto::Rates {
+                query,
+                publications: publications
+                    .into_iter()
+                    .map(|(key, packets)| proto::PublicationRate {
+                        key: Some(key.into()),
+                        packets,
+                    })
+                    .collect(),
                 topics: topics
                     .into_iter()
                     .map(|(topic, packets)| proto::TopicRate {
@@ -428,6 +439,11 @@ impl TryFrom<proto::FromBroker> for FromBroker {
                     .into_iter()
                     .map(|rate| (TopicIndex(rate.topic), rate.packets))
                     .collect(),
+                publications: rates
+                    .publications
+                    .into_iter()
+                    .map(|rate| Ok((need(rate.key, "key")?.try_into()?, rate.packets)))
+                    .collect::<Result<_, WireError>>()?,
             },
             Wire::AskActivity(ask) => FromBroker::AskActivity {
                 query: ask.query,
@@ -446,6 +462,7 @@ impl From<Refusal> for proto::Refusal {
             Refusal::Unsupported(text) => (Kind::Unsupported, text),
             Refusal::Policy => (Kind::Policy, String::new()),
             Refusal::Failing(text) => (Kind::Failing, text),
+            Refusal::Idle => (Kind::Idle, String::new()),
         };
         proto::Refusal {
             kind: kind.into(),
@@ -464,6 +481,7 @@ impl TryFrom<proto::Refusal> for Refusal {
             Kind::Unsupported => Refusal::Unsupported(wire.text),
             Kind::Policy => Refusal::Policy,
             Kind::Failing => Refusal::Failing(wire.text),
+            Kind::Idle => Refusal::Idle,
             Kind::Unspecified => return Err(WireError::Missing("kind")),
         })
     }
