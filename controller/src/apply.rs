@@ -17,7 +17,6 @@
 //! waits for another attempt), and what was prepared for it alone is then garbage like any other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::constants::SESSION_COPY;
@@ -25,6 +24,7 @@ use crate::installed::Installed;
 use crate::plan::Plan;
 use crate::schedule::Schedule;
 use crate::tables::{Key, Value, subscriber, topic};
+use crate::withdrawn::Withdrawn;
 
 /// What a write does with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,13 +131,8 @@ pub(crate) struct Apply {
     batch: usize,
     drain: Duration,
     sizes: HashMap<&'static str, usize>,
-    /// When the last row of a publication of each publisher went.
-    withdrawn: HashMap<SocketAddr, Instant>,
-    withdrawn_order: VecDeque<(Instant, SocketAddr)>,
+    pub(crate) withdrawn: Withdrawn,
 }
-
-/// The longest keep-alive with its tolerance, and more: nobody asks back further.
-const WITHDRAWN_MEMORY: Duration = Duration::from_secs(2 * 65_535);
 
 impl Apply {
     pub(crate) fn new(batch: usize, drain: Duration, sizes: HashMap<&'static str, usize>) -> Self {
@@ -153,8 +148,7 @@ impl Apply {
             batch: batch.max(1),
             drain,
             sizes,
-            withdrawn: HashMap::new(),
-            withdrawn_order: VecDeque::new(),
+            withdrawn: Withdrawn::default(),
         }
     }
 
@@ -453,12 +447,17 @@ impl Apply {
                     _ => {}
                 }
                 match update.value {
-                    Some(value) => self.installed.set(update.key, value),
+                    Some(value) => {
+                        if let Key::Publication(row) = &update.key {
+                            self.withdrawn.stays(row);
+                        }
+                        self.installed.set(update.key, value);
+                    }
                     None => {
                         self.garbage.remove(&update.key);
                         self.installed.remove(&update.key);
                         if let Key::Publication(row) = &update.key {
-                            self.note_withdrawn(now, (row.ip_src, row.udp_src).into());
+                            self.withdrawn.gone(now, row);
                         }
                     }
                 }
@@ -518,25 +517,6 @@ impl Apply {
         for key in self.garbage.between(alias(0), alias(u16::MAX)) {
             self.garbage.set(key, drained);
         }
-    }
-
-    /// A publication's row is gone, and with it what it knew of its publisher.
-    fn note_withdrawn(&mut self, now: Instant, publisher: SocketAddr) {
-        self.withdrawn.insert(publisher, now);
-        self.withdrawn_order.push_back((now, publisher));
-        while let Some(&(at, oldest)) = self.withdrawn_order.front()
-            && at + WITHDRAWN_MEMORY < now
-        {
-            self.withdrawn_order.pop_front();
-            if self.withdrawn.get(&oldest) == Some(&at) {
-                self.withdrawn.remove(&oldest);
-            }
-        }
-    }
-
-    /// When a row of the publisher went last: until then it may have been heard of.
-    pub(crate) fn withdrawn(&self, publisher: &SocketAddr) -> Option<Instant> {
-        self.withdrawn.get(publisher).copied()
     }
 
     /// BMv2 answers UNKNOWN where a table is full.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CacheConfig;
 use crate::constants::VLANS;
 use crate::hot::HotConfig;
 use crate::policy::Policy;
@@ -51,6 +52,8 @@ pub struct Config {
     pub policy: Policy,
     /// How policy `hot` weighs.
     pub hot: HotConfig,
+    /// When publications give their rows up.
+    pub publications: CacheConfig,
     /// How long a group or row that no topic uses any more is kept for packets under way.
     pub drain_ms: u64,
     /// A station that is silent for so long is forgotten, and frames to it are flooded.
@@ -157,6 +160,7 @@ impl Default for Config {
             name: "topicswitch controller".into(),
             policy: Policy::All,
             hot: HotConfig::default(),
+            publications: CacheConfig::default(),
             drain_ms: 50,
             station_timeout_s: 300,
             activity_window_s: 24 * 3600,
@@ -265,6 +269,8 @@ impl Config {
         for (key, ms) in [
             ("hot.interval_ms", self.hot.interval_ms),
             ("hot.hold_ms", self.hot.hold_ms),
+            ("publications.interval_ms", self.publications.interval_ms),
+            ("publications.hold_ms", self.publications.hold_ms),
             ("drain_ms", self.drain_ms),
             ("overdue_ms", self.overdue_ms),
             ("takeover_ms", self.takeover_ms),

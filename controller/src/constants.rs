@@ -33,6 +33,9 @@ pub const SESSION_COPY: u32 = 1024;
 /// `SESSION_ACK`: plus the port, the clone session that returns a PUBACK there.
 pub const SESSION_ACK: u32 = 1025;
 
+/// The topic index of publications that are parked: no topic has it.
+pub const TOPIC_PARKED: u32 = u32::MAX;
+
 /// `OUT_SEND` of `packet_out.operation`.
 pub const OUT_SEND: u16 = 1;
 /// `OUT_LEASE` of `packet_out.operation`.

@@ -207,7 +207,8 @@ fn member(
 }
 
 fn publication(device: &Device, key: &PublicationKey, row: Option<&Key>) -> PublicationReport {
-    let installed = row.is_some_and(|row| device.installed().get(row).is_some());
+    let installed = row.and_then(|row| device.installed().get(row));
+    let installed = matches!(installed, Some(Value::Publication(action)) if !action.is_parked());
     let refusal = device.refusal(&RefusedItem::Publication(*key));
     PublicationReport {
         address: Some(key.address),

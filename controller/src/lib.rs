@@ -25,10 +25,12 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+mod cache;
 mod config;
 pub mod constants;
 pub mod device;
 mod explain;
+mod fullness;
 mod groups;
 mod hot;
 mod index;
@@ -50,7 +52,9 @@ mod status;
 pub mod tables;
 pub mod target;
 mod turns;
+mod withdrawn;
 
+pub use cache::{CacheConfig, CacheStatus};
 pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
 pub use explain::{Member, PublicationReport, Selected, TopicReport, TopicState};
 pub use hot::HotConfig;

@@ -77,17 +77,16 @@ impl View<'_> {
         // Even without copies: a PUBLISH with Retain is copied to the broker.
         self.learning.broker_port().ok_or(Refusal::Unreachable)
     }
+}
 
+impl Learning {
     /// The publication's row.
     pub(crate) fn publication_key(
         &self,
         key: &PublicationKey,
     ) -> Result<publication::Key, Refusal> {
         let address = key.address;
-        let endpoint = self
-            .learning
-            .endpoint(address.ip())
-            .ok_or(Refusal::Unreachable)?;
+        let endpoint = self.endpoint(address.ip()).ok_or(Refusal::Unreachable)?;
         Ok(publication::Key {
             ingress_port: endpoint.port,
             vid: endpoint.vid,

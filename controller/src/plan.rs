@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use offload::{Alias, AliasType, PublicationKey, Refusal, SessionId, Topic, TopicIndex};
 
@@ -487,37 +486,20 @@ impl Plan {
         Ok(Rows::Topic(action(topic, plan)))
     }
 
-    /// Plans the publication if its topic is planned.
-    pub(crate) fn publication(
+    /// The publication has this row, and no other.
+    pub(crate) fn set_publication(
         &mut self,
-        view: &View<'_>,
-        key: &PublicationKey,
-    ) -> Result<(), Refusal> {
-        let row = match view.intent.publications.get(key) {
-            Some(publication) if self.is_planned(publication.topic) => view
-                .publication_key(key)
-                .map(|row| Some((row, publication.topic))),
-            _ => Ok(None),
-        };
-        let new_key = match &row {
-            Ok(Some((row, _))) => Some(Key::Publication(*row)),
-            _ => None,
-        };
-        if let Some(old) = self.publications.remove(key)
-            && Some(old) != new_key
+        key: PublicationKey,
+        row: publication::Key,
+        action: publication::Action,
+    ) {
+        let row = Key::Publication(row);
+        if let Some(old) = self.publications.insert(key, row)
+            && old != row
         {
             self.unset(old);
         }
-        if let Some((row, topic)) = row? {
-            let action = publication::Action {
-                topic_index: topic.0,
-                idle_timeout: Duration::from_secs(view.config.activity_window_s),
-                rate: view.config.publication_rate,
-            };
-            self.publications.insert(*key, Key::Publication(row));
-            self.set(Key::Publication(row), Value::Publication(action));
-        }
-        Ok(())
+        self.set(row, Value::Publication(action));
     }
 
     pub(crate) fn drop_publication(&mut self, key: &PublicationKey) {

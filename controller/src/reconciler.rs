@@ -9,6 +9,8 @@
 //!                                └────── link lost ◀──────┘
 //! ```
 
+mod reads;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use offload::{Activity, ControllerEnd, FromBroker, FromController, SessionId};
+use offload::{ControllerEnd, FromBroker, FromController};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -30,11 +32,12 @@ use crate::latency::Latencies;
 use crate::lease::{Action, Lease};
 use crate::standby::Standby;
 use crate::status::{Handle, Mastership, Query, Status};
-use crate::tables::Key;
 use crate::target::{
-    Counter, Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
+    Event, GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, Target, TargetError,
 };
 use crate::turns::Turn;
+
+use reads::Outcome;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
@@ -418,18 +421,6 @@ enum News {
     Broker(Option<FromBroker>),
 }
 
-/// What came of something asked of the switch.
-enum Outcome {
-    /// The broker is to be told.
-    Say(FromController),
-    /// The broker waits in vain: why.
-    Unlink(&'static str),
-    /// Counters that the policy asked for.
-    Counted(Vec<(Key, Counter)>),
-    /// That was all.
-    Done,
-}
-
 /// The time as primary.
 struct Primary<T> {
     config: Arc<Config>,
@@ -497,13 +488,9 @@ impl<T: Target> Primary<T> {
                     }
                 }
                 Some(query) = queries.recv() => self.query(query),
-                Some(outcome) = self.jobs.next(), if !self.jobs.is_empty() => match outcome {
-                    Outcome::Say(answer) => self.say(answer),
-                    // The broker waits for that answer; a new link starts without questions.
-                    Outcome::Unlink(why) => self.unlink(why),
-                    Outcome::Counted(counters) => self.device.surveyed(now(), &counters),
-                    Outcome::Done => {}
-                },
+                Some(outcome) = self.jobs.next(), if !self.jobs.is_empty() => {
+                    self.outcome(outcome);
+                }
                 news = news => match news {
                     News::Switch(None) => return Err(stream_ended()),
                     News::Switch(Some(Event::Backup { highest, vacant })) => {
@@ -543,18 +530,7 @@ impl<T: Target> Primary<T> {
         for message in self.device.take_messages() {
             self.say(message);
         }
-        if let Some(rows) = self.device.take_survey() {
-            let target = self.target.clone();
-            self.jobs.push(Box::pin(async move {
-                match target.counters(rows.clone()).await {
-                    Ok(counters) => Outcome::Counted(rows.into_iter().zip(counters).collect()),
-                    Err(error) => {
-                        tracing::warn!(%error, "counters cannot be read");
-                        Outcome::Done
-                    }
-                }
-            }));
-        }
+        self.read();
         let may_renew = self.may_renew(at);
         if let Some(action) = self.lease.poll(at, may_renew) {
             self.act(action).await?;
@@ -652,54 +628,18 @@ impl<T: Target> Primary<T> {
                     self.act(action).await?;
                 }
             }
-            FromBroker::Rates { topics, .. } => self.device.rates(at, &topics),
+            FromBroker::Rates {
+                topics,
+                publications,
+                ..
+            } => {
+                self.device.rates(at, &topics);
+                self.device.publishers(at, &publications);
+            }
             FromBroker::AskActivity { query, sessions } => self.ask_activity(query, sessions),
             FromBroker::Led(_) => {} // Only for standbys.
         }
         Ok(())
-    }
-
-    fn ask_activity(&mut self, query: u64, sessions: Vec<SessionId>) {
-        let at = now();
-        let rows: Vec<(SessionId, Vec<Key>, Option<Duration>)> = sessions
-            .into_iter()
-            .map(|session| {
-                let rows = self.device.publication_rows(session);
-                (session, rows, self.device.idle_since_withdrawn(at, session))
-            })
-            .collect();
-        let target = self.target.clone();
-        let patience = Duration::from_millis(self.config.write_timeout_ms);
-        self.jobs.push(Box::pin(async move {
-            let all: Vec<Key> = rows.iter().flat_map(|(_, rows, _)| rows.clone()).collect();
-            let idle = if all.is_empty() {
-                Vec::new()
-            } else {
-                // Without an answer: the broker must not take this for silence of the clients.
-                match tokio::time::timeout(patience, target.idle(all)).await {
-                    Ok(Ok(idle)) => idle,
-                    Ok(Err(error)) => {
-                        tracing::warn!(%error, "activity cannot be read");
-                        return Outcome::Unlink("activity cannot be read");
-                    }
-                    Err(_) => return Outcome::Unlink("the switch does not tell activity"),
-                }
-            };
-            let mut idle = idle.into_iter();
-            let sessions = rows
-                .iter()
-                .map(|(session, rows, withdrawn)| Activity {
-                    session: *session,
-                    idle: idle
-                        .by_ref()
-                        .take(rows.len())
-                        .flatten()
-                        .chain(*withdrawn)
-                        .min(),
-                })
-                .collect();
-            Outcome::Say(FromController::Activity { query, sessions })
-        }));
     }
 
     fn query(&mut self, query: Query) {

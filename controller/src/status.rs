@@ -8,6 +8,7 @@ use offload::{Refusal, RefusedItem};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::cache::CacheStatus;
 use crate::device::Device;
 use crate::explain::TopicReport;
 use crate::latency::InstallLatency;
@@ -73,6 +74,8 @@ pub struct Status {
     pub refused: Vec<(String, String)>,
     /// Which topics deserve room.
     pub policy: String,
+    /// How publications come by their rows.
+    pub publications: CacheStatus,
     /// Its election id, as primary or as it bids.
     pub election_id: u128,
     /// From a change of the intent until the switch holds it.
@@ -101,6 +104,7 @@ impl Status {
             refused_by_reason: BTreeMap::new(),
             refused: Vec::new(),
             policy: String::new(),
+            publications: CacheStatus::default(),
             election_id: 0,
             install: InstallLatency::default(),
             waiting_ms: None,
@@ -145,6 +149,7 @@ impl Status {
             table_sizes: BTreeMap::new(),
             refused_by_reason,
             policy: device.policy(),
+            publications: device.cache(),
             election_id: device.election_id(),
             install: InstallLatency::default(),
             waiting_ms: None,

@@ -331,8 +331,8 @@ async fn activity_is_the_most_recent_hit_of_the_sessions_publications() {
             .filter(|key| matches!(key, Key::Publication(_)))
             .copied()
             .collect();
-        state.idle.insert(rows[0], Duration::from_secs(9));
-        state.idle.insert(rows[1], Duration::from_secs(4));
+        state.hits.insert(rows[0], (1, Duration::from_secs(9)));
+        state.hits.insert(rows[1], (3, Duration::from_secs(4)));
     }
     let sessions = vec![SessionId(1), SessionId(2)];
     running.say(FromBroker::AskActivity { query: 3, sessions });
@@ -360,11 +360,15 @@ async fn a_publisher_whose_rows_are_gone_was_perhaps_heard_until_they_went() {
         session: SessionId(1),
         topic: TopicIndex(1),
     };
-    let publishes = Change::Publication(bench::publication(1, normal(7)), Some(of));
+    let key = bench::publication(1, normal(7));
+    let publishes = Change::Publication(key, Some(of));
     let offloaded = Change::Topic(TopicIndex(1), Some(topic(1, &[2])));
-    let revision = running.change(vec![offloaded, publishes]);
+    let revision = running.change(vec![offloaded, publishes.clone()]);
     running.installed(revision).await;
-    let revision = running.change(vec![Change::Topic(TopicIndex(1), None)]);
+    // Nobody reads a row that is withdrawn.
+    let revision = running.change(vec![Change::Publication(key, None)]);
+    running.installed(revision).await;
+    let revision = running.change(vec![Change::Topic(TopicIndex(1), None), publishes]);
     running.installed(revision).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let sessions = vec![SessionId(1)];

@@ -374,6 +374,7 @@ mod tests {
             "broker/offload",
             "controller",
             "controller/hot",
+            "controller/publications",
             "controller/tls",
             "sim",
             "sim/tls",

@@ -48,6 +48,7 @@ impl Device {
         if let Some(hot) = &mut self.hot {
             hot.start_over();
         }
+        self.cache.start_over();
         self.replace_intent(intent);
     }
 

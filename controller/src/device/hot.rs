@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use offload::{FromController, Refusal, RefusedItem, Topic, TopicIndex};
 
 use super::Device;
+use crate::fullness::Fullness;
 use crate::hot::{Candidate, Hot, Room};
 use crate::plan::{Plan, to_one};
 use crate::tables::{GROUPS, Key, subscriber, topic};
@@ -13,9 +14,6 @@ use crate::target::Counter;
 
 /// Most counters that are read at once; of more topics a part is read each time.
 const MOST_COUNTERS: usize = 16_384;
-/// A table that was full counts as full at so many rows for so long; then one more is tried, after as
-/// long again two, then four.
-const FULL_FOR: Duration = Duration::from_secs(30);
 /// Of groups and replication ids one in so many is kept free, for changes of topics that have room:
 /// a new group is made before the old one goes.
 const RESERVE: usize = 64;
@@ -28,8 +26,6 @@ pub(super) struct Measuring {
     survey: Option<Vec<Key>>,
     /// The last topic whose counter was read.
     last: Option<TopicIndex>,
-    /// Tables that were full, at how many rows, and when.
-    full: HashMap<&'static str, (usize, Instant)>,
 }
 
 /// What the topic takes of the switch when it gets room; for one that has it, what it holds.
@@ -69,64 +65,51 @@ pub(super) fn is_cold(
     !hot.has(index)
 }
 
-impl Measuring {
-    /// What is free for topics, and what there is.
-    pub(super) fn room(
-        &self,
-        now: Instant,
-        plan: &Plan,
-        sizes: &HashMap<&'static str, usize>,
-    ) -> (Room, Room) {
-        let limit = |table: &'static str, limit: usize| {
-            let size = sizes.get(table).copied().unwrap_or(usize::MAX);
-            let full = self.full.get(table);
-            let full = full.map_or(usize::MAX, |(rows, at)| {
-                let passed = now.saturating_duration_since(*at).as_secs() / FULL_FOR.as_secs();
-                let more = 1usize
-                    .checked_shl(passed.min(32) as u32)
-                    .unwrap_or(usize::MAX)
-                    / 2;
-                rows.saturating_add(more)
-            });
-            limit.min(size).min(full)
-        };
-        let kept = |limit: usize| limit.max(1) - (limit / RESERVE).max(1).min(limit / 2);
-        let (groups, rids) = plan.numbers();
-        let total = Room {
-            topics: limit(topic::NAME, usize::MAX),
-            groups: kept(limit(GROUPS, groups.1)),
-            rids: limit(subscriber::NAME, rids.1),
-        };
-        let room = Room {
-            topics: total.topics.saturating_sub(plan.topics.len()),
-            groups: total.groups.saturating_sub(groups.0),
-            rids: total.rids.saturating_sub(rids.0),
-        };
-        (room, total)
-    }
+/// What is free for topics, and what there is.
+pub(super) fn room(
+    now: Instant,
+    plan: &Plan,
+    (fullness, sizes): (&Fullness, &HashMap<&'static str, usize>),
+) -> (Room, Room) {
+    let limit = |table: &'static str, limit: usize| {
+        let size = sizes.get(table).copied().unwrap_or(usize::MAX);
+        fullness.limit(now, table, limit.min(size))
+    };
+    let kept = |limit: usize| limit.max(1) - (limit / RESERVE).max(1).min(limit / 2);
+    let (groups, rids) = plan.numbers();
+    let total = Room {
+        topics: limit(topic::NAME, usize::MAX),
+        groups: kept(limit(GROUPS, groups.1)),
+        rids: limit(subscriber::NAME, rids.1),
+    };
+    let room = Room {
+        topics: total.topics.saturating_sub(plan.topics.len()),
+        groups: total.groups.saturating_sub(groups.0),
+        rids: total.rids.saturating_sub(rids.0),
+    };
+    (room, total)
 }
-
 impl Device {
     /// The switch had no room in this table, whatever the program says.
     pub(super) fn note_full(&mut self, now: Instant, table: &'static str) {
-        if self.hot.is_none()
-            || self
-                .measuring
-                .full
-                .get(table)
-                .is_some_and(|full| full.1 == now)
-        {
+        if self.fullness.is_noted(now, table) {
             return;
         }
         let used = self.apply.installed.used().get(table).copied();
         let own = |key: &&Key| matches!(key, Key::Group(_)) && !key.of_intent();
-        let not_for_topics = if table == GROUPS {
+        let not_for_topics = if table == GROUPS && self.hot.is_some() {
             self.plan.rows().keys().filter(own).count()
         } else {
             0
         };
         let rows = used.unwrap_or(0).saturating_sub(not_for_topics);
-        self.measuring.full.insert(table, (rows, now));
+        if self.fullness.note(now, table, rows) {
+            tracing::info!(
+                table,
+                rows,
+                "the table is full: what finds no room stays in software"
+            );
+        }
     }
 
     /// Decides on what was measured, and measures anew.
@@ -138,7 +121,7 @@ impl Device {
             return;
         };
         self.measuring.next = Some(now + Duration::from_millis(self.config.hot.interval_ms));
-        let (room, total) = self.measuring.room(now, &self.plan, &self.sizes);
+        let (room, total) = room(now, &self.plan, (&self.fullness, &self.sizes));
         // What was not planned after all has no room, and waits like the others.
         for index in hot.admitted() {
             if !self.plan.is_planned(index) && !self.dirty.topics.contains(&index) {
@@ -181,10 +164,15 @@ impl Device {
         self.measuring.last = rows.last().copied();
         rows.retain(|index| self.plan.is_planned(*index));
         self.measuring.survey = Some(rows.into_iter().map(crate::plan::topic_key).collect());
+        self.ask_rates();
+        self.hot = Some(hot);
+    }
+
+    /// Asks the broker how much it hears.
+    pub(super) fn ask_rates(&mut self) {
         self.measuring.query += 1;
         let query = self.measuring.query;
         self.tell(FromController::AskRates { query });
-        self.hot = Some(hot);
     }
 
     /// When `measure` is due.

@@ -5,6 +5,7 @@ mod broker;
 mod hot;
 mod outcomes;
 mod planning;
+mod publications;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -17,8 +18,10 @@ use offload::{
 };
 
 use crate::apply::{Apply, RowError, Step, Update};
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::constants::{CPU_PORT, SESSION_ACK, SESSION_COPY};
+use crate::fullness::Fullness;
 use crate::hot::Hot;
 use crate::index::Index;
 use crate::installed::Installed;
@@ -77,6 +80,10 @@ pub struct Device {
     dirty: Dirty,
     /// How many rows each table has room for.
     sizes: HashMap<&'static str, usize>,
+    fullness: Fullness,
+    cache: Cache,
+    /// Rows of publications to be read.
+    readings: Vec<Key>,
     /// With policy `hot`.
     hot: Option<Hot>,
     measuring: hot::Measuring,
@@ -110,6 +117,7 @@ impl Device {
         let plan = Plan::new(&config);
         let apply = Apply::new(config.batch, config.drain(), sizes.clone());
         let hot = (config.policy == Policy::Hot).then(|| Hot::new(config.hot));
+        let cache = Cache::new(config.publications);
         Self {
             election_id: config.election_id.into(),
             config,
@@ -120,6 +128,9 @@ impl Device {
             apply,
             refusals: Refusals::default(),
             sizes,
+            fullness: Fullness::default(),
+            cache,
+            readings: Vec::new(),
             hot,
             measuring: hot::Measuring::default(),
             dirty: Dirty {
@@ -238,6 +249,7 @@ impl Device {
             if self.apply.is_idle() {
                 self.wake(now);
                 self.measure(now);
+                self.tend_publications(now);
                 let replanned = self.replan(now);
                 let revision = self.intent.as_ref().map(|intent| intent.revision);
                 if self.plan.is_touched() {
@@ -273,7 +285,11 @@ impl Device {
         let apply = self.apply.next_deadline();
         let refusals = self.refusals.next_deadline();
         let measuring = self.measuring_deadline();
-        [apply, refusals, measuring].into_iter().flatten().min()
+        let publications = self.publications_deadline();
+        [apply, refusals, measuring, publications]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // ---- Looking at it ------------------------------------------------------------------------
@@ -343,6 +359,7 @@ impl Device {
             && self.dirty.is_clean()
             && !self.plan.is_touched()
             && !self.apply.is_draining()
+            && !self.cache.is_leaving()
             && self.apply.failing(&self.plan).is_empty()
     }
 
@@ -357,7 +374,7 @@ impl Device {
         let keys = self.index.publications_of(session);
         let withdrawn = keys
             .iter()
-            .filter_map(|key| self.apply.withdrawn(&key.address));
+            .filter_map(|key| self.apply.withdrawn.of(&key.address));
         let last = withdrawn.max()?;
         Some(now.saturating_duration_since(last))
     }

@@ -52,7 +52,12 @@ impl Device {
             attempts,
         } = failed;
         let Update { op, key, .. } = update;
-        tracing::warn!(table = key.table(), ?key, ?op, %error, attempts, "a write failed");
+        if full {
+            // The normal case of a small switch: the status tells.
+            tracing::debug!(table = key.table(), ?key, ?op, %error, "no room");
+        } else {
+            tracing::warn!(table = key.table(), ?key, ?op, %error, attempts, "a write failed");
+        }
         if op == Op::Delete {
             return; // Tried again until it is gone; the lease is not renewed meanwhile.
         }
@@ -103,6 +108,9 @@ impl Device {
             Key::Publication(row) => {
                 if let Some(publication) = publication_of(&row) {
                     self.apply.forget_retry(&key);
+                    if full.is_some() {
+                        return self.publication_refused(now, publication);
+                    }
                     let item = RefusedItem::Publication(publication);
                     self.refusals.withhold(now, item, why, full);
                     self.dirty.publications.insert(publication);

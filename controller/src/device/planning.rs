@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use offload::{Intent, Refusal, RefusedItem, TopicIndex};
 
-use super::hot::is_cold;
+use super::hot::{self, is_cold};
 use super::{Device, Dirty, Learner};
 use crate::places::View;
 use crate::plan::NotPlanned;
@@ -131,7 +131,8 @@ impl Device {
                 let withheld = self.refusals.withheld(&item).or(session).cloned();
                 let withheld = withheld.or_else(|| {
                     let hot = self.hot.as_mut()?;
-                    let room = || self.measuring.room(now, &self.plan, &self.sizes).0;
+                    let sizes = (&self.fullness, &self.sizes);
+                    let room = || hot::room(now, &self.plan, sizes).0;
                     is_cold(now, hot, &self.plan, room, index, topic).then_some(Refusal::Policy)
                 });
                 let why = match withheld {
@@ -169,24 +170,9 @@ impl Device {
                 dirty.open_publications.extend(aliases);
             }
         }
-        for key in dirty.publications {
-            let item = RefusedItem::Publication(key);
-            if !intent.publications.contains_key(&key) {
-                self.plan.drop_publication(&key);
-                self.refusals.left(now, &item);
-                continue;
-            }
-            let why = match self.refusals.withheld(&item).cloned() {
-                Some(why) => {
-                    self.plan.drop_publication(&key);
-                    Some(why)
-                }
-                None => self.plan.publication(&view, &key).err(),
-            };
-            self.refusals.set(item, why);
-        }
         for alias in dirty.open_publications {
             self.plan.open_publication(&view, alias);
         }
+        self.replan_publications(now, intent, dirty.publications);
     }
 }

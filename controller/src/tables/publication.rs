@@ -8,6 +8,7 @@ use p4runtime::v1;
 
 use super::meters::Rate;
 use super::{of_family, value};
+use crate::constants::TOPIC_PARKED;
 
 /// Full name of the table of IPv4 publishers.
 pub const NAME: &str = "MqttsnIngress.publication";
@@ -48,6 +49,13 @@ pub struct Action {
     pub idle_timeout: Duration,
     /// What may be published so; more is dropped. `None`: anything.
     pub rate: Option<Rate>,
+}
+
+impl Action {
+    /// Whether the row leads to no topic, so that what hits it takes the software path.
+    pub fn is_parked(&self) -> bool {
+        self.topic_index == TOPIC_PARKED
+    }
 }
 
 pub(crate) fn encode(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tonic::Code;
 
-use super::{Counter, Event, Switch, Target, TargetError};
+use super::{Counter, Event, Hit, Switch, Target, TargetError};
 use crate::apply::{Op, RowError, Update};
 use crate::tables::{Key, Value};
 
@@ -41,8 +41,8 @@ pub struct State {
     pub deadlines: Vec<u64>,
     /// The switch's clock, µs.
     pub clock_us: u64,
-    /// Answers to [`Target::idle`] for rows that were hit.
-    pub idle: BTreeMap<Key, Duration>,
+    /// Of rows that were hit: how often, and how long ago last.
+    pub hits: BTreeMap<Key, (u64, Duration)>,
     /// Writes are answered only while this is false.
     pub stalled: bool,
     /// Whether a program is loaded.
@@ -61,6 +61,14 @@ impl State {
             .iter()
             .map(|update| self.write_one(update))
             .collect()
+    }
+
+    /// What a row of a publication says.
+    pub fn hit(&self, row: &Key) -> Option<Hit> {
+        self.rows.get(row)?;
+        let hit = self.hits.get(row).copied();
+        let (packets, idle) = hit.unwrap_or_default();
+        Some(Hit { packets, idle })
     }
 
     fn write_one(&mut self, update: &Update) -> Result<(), RowError> {
@@ -95,6 +103,7 @@ impl State {
             }
             (Op::Delete, _) => {
                 self.rows.remove(&update.key);
+                self.hits.remove(&update.key);
             }
             (_, None) => return fail(Code::InvalidArgument, "it has no value"),
         }
@@ -202,12 +211,9 @@ impl Target for FakeSwitch {
         Ok(rows.map(|(key, value)| (*key, value.clone())).collect())
     }
 
-    async fn idle(&self, rows: Vec<Key>) -> Result<Vec<Option<Duration>>, TargetError> {
+    async fn hits(&self, rows: Vec<Key>) -> Result<Vec<Option<Hit>>, TargetError> {
         let state = self.state();
-        Ok(rows
-            .iter()
-            .map(|row| state.idle.get(row).copied())
-            .collect())
+        Ok(rows.iter().map(|row| state.hit(row)).collect())
     }
 
     async fn counters(&self, rows: Vec<Key>) -> Result<Vec<Counter>, TargetError> {

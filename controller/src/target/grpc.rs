@@ -28,7 +28,7 @@ use tonic::transport::Channel;
 
 use super::rpc::{Connection, Rpc};
 use super::schema::lease_packet;
-use super::{Counter, Event, Schema, Switch, Target, TargetError};
+use super::{Counter, Event, Hit, Schema, Switch, Target, TargetError};
 use crate::apply::{Op, RowError, Update};
 use crate::config::TlsConfig;
 use crate::constants::{IN_LEASE, PATH_COUNTER, PATH_REASONS};
@@ -539,27 +539,25 @@ impl<R: Rpc> Target for GrpcTarget<R> {
         Ok(rows)
     }
 
-    async fn idle(&self, rows: Vec<Key>) -> Result<Vec<Option<Duration>>, TargetError> {
+    async fn hits(&self, rows: Vec<Key>) -> Result<Vec<Option<Hit>>, TargetError> {
         let entries = self.read_rows(&rows, true).await?;
         let now = Instant::now();
         let mut hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = rows.iter().map(|row| {
+        let hit = rows.iter().map(|row| {
             let entry = entries.get(row)?;
             let packets = entry.counter_data.as_ref().map(|data| data.packet_count);
             let packets = packets.and_then(|packets| u64::try_from(packets).ok());
+            let packets = packets.unwrap_or(0);
             // Counted since we looked last: some time since then.
-            let counted = packets.map(|packets| {
-                let seen = hits.entry(*row).or_insert((packets, now));
-                if seen.0 != packets {
-                    *seen = (packets, now);
-                }
-                now.duration_since(seen.1)
-            });
-            // Of a row that was never hit this is the time since it came to be: silence before that
-            // was another row's.
-            told_idle(entry).or(counted)
+            let seen = hits.entry(*row).or_insert((packets, now));
+            if seen.0 != packets {
+                *seen = (packets, now);
+            }
+            let counted = now.duration_since(seen.1);
+            let idle = told_idle(entry).unwrap_or(counted);
+            Some(Hit { packets, idle })
         });
-        Ok(idle.collect())
+        Ok(hit.collect())
     }
 
     async fn counters(&self, rows: Vec<Key>) -> Result<Vec<Counter>, TargetError> {

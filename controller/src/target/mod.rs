@@ -70,6 +70,15 @@ pub struct Counter {
     pub bytes: u64,
 }
 
+/// What a row says of who hit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Packets that hit it since it was inserted.
+    pub packets: u64,
+    /// The time since the last one, or since the row was written if that was later.
+    pub idle: Duration,
+}
+
 /// One connected switch.
 pub trait Target: Send + Sync + 'static {
     /// Loads the program if another is loaded. True if it was loaded, so that the switch is empty.
@@ -84,11 +93,11 @@ pub trait Target: Send + Sync + 'static {
     /// All rows of the controller's tables, groups, clone sessions and digests.
     fn read(&self) -> impl Future<Output = Result<Vec<(Key, Value)>, TargetError>> + Send;
 
-    /// How long ago each row was hit last; None for never. Both for rows of `publication`.
-    fn idle(
+    /// What rows of `publication` say of their publishers; None for rows that are not there.
+    fn hits(
         &self,
         rows: Vec<Key>,
-    ) -> impl Future<Output = Result<Vec<Option<Duration>>, TargetError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Hit>>, TargetError>> + Send;
 
     /// The direct counters of rows.
     fn counters(

@@ -238,6 +238,7 @@ impl Bench {
     /// One write, if there is one to do now.
     pub fn step(&mut self) -> Option<Vec<Update>> {
         let batch = self.device.next_batch(self.now);
+        self.read();
         self.messages.extend(self.device.take_messages());
         let batch = batch?;
         let results = self.state.write(&batch);
@@ -245,6 +246,14 @@ impl Bench {
         self.device.batch_done(self.now, results);
         self.messages.extend(self.device.take_messages());
         Some(batch)
+    }
+
+    /// The switch answers what is asked of publications' rows.
+    fn read(&mut self) {
+        if let Some(rows) = self.device.take_readings() {
+            let hits: Vec<_> = rows.iter().map(|row| (*row, self.state.hit(row))).collect();
+            self.device.read(self.now, &hits);
+        }
     }
 
     /// Writes what can be written without waiting.
