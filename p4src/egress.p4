@@ -32,18 +32,20 @@ control MqttsnEgress(inout headers_t hdr,
     // The message's Flags, TopicId and MsgId start at an even offset and end at an odd one, so a zero
     // octet, before and after, fills the last word. TTL is the high octet of its word.
     action note_v4() {
-        CSUM(meta.old_addresses, { hdr.ipv4.src, hdr.ipv4.dst });
-        CSUM(meta.old_ports, { hdr.udp.src_port, hdr.udp.dst_port,
-                               hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id, 8w0 });
-        CSUM(meta.old_ttl, { hdr.ipv4.ttl, 8w0 });
+        CSUM(meta.old_header, { hdr.ipv4.src, hdr.ipv4.dst, hdr.ipv4.ttl, 8w0 });
+        CSUM(meta.old_datagram, { hdr.ipv4.src, hdr.ipv4.dst,
+                                  hdr.udp.src_port, hdr.udp.dst_port,
+                                  hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id,
+                                  8w0 });
     }
 
     // Pseudo headers of both families add up to the same but for the addresses: length and protocol
     // (RFC 8200 §8.1). So only they count where a packet changes its family.
     action note_v6() {
-        CSUM(meta.old_addresses, { hdr.ipv6.src, hdr.ipv6.dst });
-        CSUM(meta.old_ports, { hdr.udp.src_port, hdr.udp.dst_port,
-                               hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id, 8w0 });
+        CSUM(meta.old_datagram, { hdr.ipv6.src, hdr.ipv6.dst,
+                                  hdr.udp.src_port, hdr.udp.dst_port,
+                                  hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id,
+                                  8w0 });
         meta.from_v6 = 1;
         // Should the subscriber be reached over IPv4 (RFC 7915 §5.1); DF, for no identification is.
         hdr.ipv4.setValid();
@@ -170,10 +172,10 @@ control MqttsnEgress(inout headers_t hdr,
 
     action sum_v4() {
         bit<16> old = ~hdr.ipv4.checksum;
-        CSUM(hdr.ipv4.checksum, { old, meta.old_addresses, meta.old_ttl,
-                                  hdr.ipv4.ttl, 8w0, hdr.ipv4.src, hdr.ipv4.dst });
+        CSUM(hdr.ipv4.checksum, { old, meta.old_header,
+                                  hdr.ipv4.src, hdr.ipv4.dst, hdr.ipv4.ttl, 8w0 });
         old = ~hdr.udp.checksum;
-        CSUM(checksum, { old, meta.old_addresses, meta.old_ports,
+        CSUM(checksum, { old, meta.old_datagram,
                          hdr.ipv4.src, hdr.ipv4.dst,
                          hdr.udp.src_port, hdr.udp.dst_port,
                          hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id, 8w0 });
@@ -187,7 +189,7 @@ control MqttsnEgress(inout headers_t hdr,
                                   hdr.ipv4.ttl, hdr.ipv4.protocol,
                                   hdr.ipv4.src, hdr.ipv4.dst });
         bit<16> old = ~hdr.udp.checksum;
-        CSUM(checksum, { old, meta.old_addresses, meta.old_ports,
+        CSUM(checksum, { old, meta.old_datagram,
                          hdr.ipv4.src, hdr.ipv4.dst,
                          hdr.udp.src_port, hdr.udp.dst_port,
                          hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id, 8w0 });
@@ -206,7 +208,7 @@ control MqttsnEgress(inout headers_t hdr,
     action sum_v6() {
         hdr.ipv4.setInvalid();
         bit<16> old = ~hdr.udp.checksum;
-        CSUM(checksum, { old, meta.old_addresses, meta.old_ports,
+        CSUM(checksum, { old, meta.old_datagram,
                          hdr.ipv6.src, hdr.ipv6.dst,
                          hdr.udp.src_port, hdr.udp.dst_port,
                          hdr.publish.flags, hdr.publish.topic_id, hdr.publish.msg_id, 8w0 });
@@ -285,14 +287,14 @@ control MqttsnEgress(inout headers_t hdr,
 
     // Addresses only change places, which a sum does not notice.
     action acknowledge_v4() {
-        CSUM(meta.old_ttl, { hdr.ipv4.ttl, 8w0, hdr.ipv4.total_length });
+        CSUM(meta.old_header, { hdr.ipv4.ttl, 8w0, hdr.ipv4.total_length });
         ipv4_addr_t client = hdr.ipv4.src;
         hdr.ipv4.src = hdr.ipv4.dst;
         hdr.ipv4.dst = client;
         hdr.ipv4.ttl = TTL;
         hdr.ipv4.total_length = IPV4_HEADER + UDP_HEADER + PUBACK_LENGTH;
         bit<16> old = ~hdr.ipv4.checksum;
-        CSUM(hdr.ipv4.checksum, { old, meta.old_ttl, hdr.ipv4.ttl, 8w0, hdr.ipv4.total_length });
+        CSUM(hdr.ipv4.checksum, { old, meta.old_header, hdr.ipv4.ttl, 8w0, hdr.ipv4.total_length });
         CSUM(checksum, { hdr.ipv4.src, hdr.ipv4.dst, 8w0, hdr.ipv4.protocol, hdr.udp.length,
                          hdr.udp.src_port, hdr.udp.dst_port, hdr.udp.length,
                          hdr.puback.length, hdr.puback.msg_type, hdr.puback.topic_id,

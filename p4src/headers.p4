@@ -170,9 +170,8 @@ struct metadata_t {
     bit<9>    broker_port;  // whence packets of the service that this claims to be come
     bit<32>   path;
     // Egress only: what the rewrite replaces, as it counted in the checksums (see `egress.p4`).
-    bit<16>   old_addresses;
-    bit<16>   old_ports;
-    bit<16>   old_ttl;
+    bit<16>   old_header;
+    bit<16>   old_datagram;
     bit<1>    from_v6;      // over IPv6 it came
     bit<1>    to_v6;        // and goes
 }
