@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::batches::batches;
 use crate::constants::SESSION_COPY;
 use crate::installed::Installed;
 use crate::plan::Plan;
@@ -229,11 +230,7 @@ impl Apply {
     }
 
     fn enqueue(&mut self, updates: Vec<Update>) {
-        let mut updates = updates.into_iter().peekable();
-        while updates.peek().is_some() {
-            self.queue
-                .push_back(updates.by_ref().take(self.batch).collect());
-        }
+        self.queue.extend(batches(updates, self.batch));
     }
 
     /// The next step of the round, or of collecting garbage between rounds.

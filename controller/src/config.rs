@@ -76,6 +76,9 @@ pub struct Config {
     pub max_group: u16,
     /// See `max_group`.
     pub max_rid: u16,
+    /// How many copies of one packet the switch can queue for one port; 0: any number. A topic with
+    /// more subscribers behind a port stays in software.
+    pub max_copies_per_port: u16,
 }
 
 /// A VLAN of the switch.
@@ -171,6 +174,7 @@ impl Default for Config {
             on_broker_loss: OnBrokerLoss::Keep,
             max_group: 0,
             max_rid: 0,
+            max_copies_per_port: 0,
         }
     }
 }

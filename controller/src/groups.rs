@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use offload::{SessionId, TopicIndex};
+use offload::{Refusal, SessionId, TopicIndex};
 
 use crate::constants::{GROUP_FIRST, GROUP_LAST, RID_FIRST, RID_LAST};
 use crate::tables::Replicas;
@@ -15,6 +15,59 @@ pub(crate) struct Exhausted {
     pub(crate) what: &'static str,
     /// How many there are.
     pub(crate) count: usize,
+}
+
+/// A topic cannot have a multicast group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoGroup {
+    /// There is none.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// The switch could not queue what it would copy.
+    #[error(
+        "{copies} copies of one packet for port {port}; the switch can queue {limit} \
+         (max_copies_per_port)"
+    )]
+    Copies {
+        /// How many of the group's replicas go there.
+        copies: usize,
+        /// The port.
+        port: u16,
+        /// How many may.
+        limit: u16,
+    },
+}
+
+impl NoGroup {
+    /// That no more than `limit` replicas go to one port; 0 is no limit.
+    ///
+    /// # Errors
+    /// [`NoGroup::Copies`] names the first port with more.
+    pub(crate) fn check(replicas: &Replicas, limit: u16) -> Result<(), Self> {
+        if limit == 0 || replicas.len() <= usize::from(limit) {
+            return Ok(());
+        }
+        // They are sorted by port.
+        let mut ports = replicas.chunk_by(|one, next| one.port == next.port);
+        match ports.find(|of_port| of_port.len() > usize::from(limit)) {
+            None => Ok(()),
+            Some(of_port) => Err(NoGroup::Copies {
+                copies: of_port.len(),
+                port: of_port[0].port, // a chunk is not empty
+                limit,
+            }),
+        }
+    }
+}
+
+/// Only room may come free with time; what the switch cannot copy it never can.
+impl From<NoGroup> for Refusal {
+    fn from(none: NoGroup) -> Self {
+        match none {
+            NoGroup::Exhausted(full) => Refusal::Capacity(full.to_string()),
+            NoGroup::Copies { .. } => Refusal::Unsupported(none.to_string()),
+        }
+    }
 }
 
 /// Numbers from a range, given out in turn so that one comes back as late as possible.

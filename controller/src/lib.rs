@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+mod batches;
 mod cache;
 mod config;
 pub mod constants;

@@ -8,7 +8,7 @@ use offload::{Alias, AliasType, PublicationKey, Refusal, SessionId, Topic, Topic
 
 use crate::config::Config;
 use crate::constants::{GROUP_LAST, RID_COPY, RID_LAST, SESSION_COPY};
-use crate::groups::{Exhausted, Groups, Rids};
+use crate::groups::{Exhausted, Groups, NoGroup, Rids};
 use crate::hot::Room;
 use crate::places::View;
 use crate::shares::{Base, Members, SharePlan, shared_key};
@@ -328,12 +328,12 @@ impl Plan {
         view: &View<'_>,
         index: TopicIndex,
         replicas: &Replicas,
-    ) -> Result<u16, Exhausted> {
+    ) -> Result<u16, NoGroup> {
+        NoGroup::check(replicas, view.config.max_copies_per_port)?;
         let installed = view.installed;
         let known = || installed.group_with(replicas);
-        self.groups.acquire(index, replicas, known, |id| {
-            installed.get(&Key::Group(id)).is_some()
-        })
+        let taken = |id| installed.get(&Key::Group(id)).is_some();
+        Ok(self.groups.acquire(index, replicas, known, taken)?)
     }
 
     pub(crate) fn acquire_rid(
@@ -426,7 +426,7 @@ impl Plan {
             let replicas = replication::replicas(places.chain(copy));
             let group = self
                 .acquire_group(view, index, &replicas)
-                .map_err(|full| Refusal::Capacity(full.to_string()))?;
+                .map_err(Refusal::from)?;
             plan.groups[side] = Some(group);
             plan.sets[side] = replicas.clone();
             made.push((group, replicas));

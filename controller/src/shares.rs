@@ -103,7 +103,7 @@ impl Plan {
                 let replicas = replication::replicas(served.chain(copy));
                 let id = self
                     .acquire_group(view, index, &replicas)
-                    .map_err(|full| Refusal::Capacity(full.to_string()))?;
+                    .map_err(Refusal::from)?;
                 plan.share.groups.push(id);
                 made.push((id, replicas));
                 *group = id;

@@ -5,9 +5,10 @@ mod bench;
 use std::time::Duration;
 
 use bench::{Bench, config, normal, topic};
+use controller::Config;
 use controller::tables::topic::{Action, Offload};
 use controller::tables::{Key, Value, subscriber_alias};
-use offload::{Change, SessionId, TopicIndex};
+use offload::{Change, Refusal, RefusedItem, SessionId, TopicIndex};
 
 fn offload_row(bench: &Bench, index: u32) -> Offload {
     match bench.topic_row(index) {
@@ -152,4 +153,38 @@ fn a_session_that_comes_back_from_another_port_is_reached_there_under_the_same_i
     assert_eq!(bench.device.rid_of(SessionId(1)), rid);
     let row = offload_row(&bench, 1);
     assert!(bench.members(row.group_q0).0.contains(&there));
+}
+
+#[test]
+fn a_topic_with_more_subscribers_behind_a_port_than_the_switch_can_queue_copies_stays_in_software()
+{
+    let config = Config {
+        max_copies_per_port: 2,
+        ..config()
+    };
+    let mut bench = Bench::new(config);
+    bench.learn(9);
+    bench.take_messages();
+    // 1, 5 and 9 live behind port 3, the others elsewhere.
+    bench.set_topic(1, topic(1, &[1, 2, 3, 4, 5, 6, 7, 8]));
+    bench.settle();
+    assert!(bench.topic_row(1).is_some(), "two behind each port");
+
+    bench.set_topic(1, topic(2, &[1, 2, 3, 5, 9]));
+    bench.settle();
+    assert_eq!(bench.topic_row(1), None);
+    let refused = bench.refused(RefusedItem::Topic(TopicIndex(1)));
+    let Some(Some(Refusal::Unsupported(why))) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        why.starts_with("3 copies of one packet for port 3"),
+        "{why}"
+    );
+
+    bench.set_topic(1, topic(3, &[1, 2, 3, 5]));
+    bench.settle();
+    assert!(bench.topic_row(1).is_some(), "one has left");
+    let refused = bench.refused(RefusedItem::Topic(TopicIndex(1)));
+    assert_eq!(refused, Some(None), "the refusal is taken back");
 }

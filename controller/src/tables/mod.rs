@@ -129,6 +129,16 @@ pub enum Value {
     OpenPublication(open_publication::Action),
 }
 
+impl Value {
+    /// How many replicas it holds: what makes some rows so much longer than others.
+    pub(crate) fn replicas(&self) -> usize {
+        match self {
+            Value::Replicas(replicas) => replicas.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What messages call the multicast groups.
 pub const GROUPS: &str = "multicast group";
 
