@@ -32,5 +32,6 @@ mod restart;
 mod retained;
 mod robustness;
 mod share;
+mod share_intent;
 mod subscribe;
 mod world;
