@@ -25,6 +25,7 @@ pub mod hosts;
 pub mod messages;
 pub mod netns;
 pub mod network;
+pub mod octets;
 pub mod outage;
 pub mod plain_broker;
 pub mod process;

@@ -137,6 +137,14 @@ impl Network {
         Self::launch(target, None, "", true)
     }
 
+    /// The same with a configuration file for broker and controller.
+    ///
+    /// # Panics
+    /// When a part of it cannot be started.
+    pub fn configured_dual_stack(target: Target, config: &Path) -> Self {
+        Self::launch(target, Some(config), "", true)
+    }
+
     fn launch(
         target: Target,
         config: Option<&Path>,

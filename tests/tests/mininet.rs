@@ -37,6 +37,9 @@ fn the_first_lab_runs_on_mininet() {
                 "{name}: {printed}"
             );
         }
+        // Of each of the two publishers' 200 messages one worker got each.
+        let workers = "workers: 400 messages, 400 different";
+        assert!(printed.contains(workers), "{name}: {printed}");
         eprintln!("{name}: {printed}");
     }
 }

@@ -1,55 +1,12 @@
 //! Both families in one network, over the kernel's sockets: sensors on one, subscribers on the other.
 
-use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use system_tests::netns::Namespace;
 use system_tests::network::{BROKER, BROKER_V6, Network, targets};
+use system_tests::octets::Client;
 use system_tests::system::DEADLINE;
 
 const TOPIC: &str = "lab/humidity";
-
-/// MQTT-SN on a socket of a host, octet by octet.
-struct Client(UdpSocket);
-
-impl Client {
-    fn connect(host: &Namespace, broker: &str, id: &str) -> Self {
-        let any = if broker == BROKER {
-            "0.0.0.0:0"
-        } else {
-            "[::]:0"
-        };
-        let socket = host.run(|| UdpSocket::bind(any)).expect("a socket");
-        socket.connect(broker).expect("a route");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        let client = Client(socket);
-        let connect = [&[0x04, 0x04, 0x01, 0xff, 0x00], id.as_bytes()].concat();
-        assert_eq!(client.ask(&connect, 0x05), [3, 0x05, 0], "CONNACK");
-        client
-    }
-
-    fn send(&self, message: &[u8]) {
-        let length = u8::try_from(message.len() + 1).expect("short");
-        let sent = self.0.send(&[&[length], message].concat());
-        sent.expect("the network is up");
-    }
-
-    fn next(&self) -> Vec<u8> {
-        let mut buffer = [0; 1500];
-        let octets = self.0.recv(&mut buffer).expect("a message in time");
-        buffer[..octets].to_vec()
-    }
-
-    fn ask(&self, message: &[u8], answer: u8) -> Vec<u8> {
-        self.send(message);
-        loop {
-            let message = self.next();
-            if message[1] == answer {
-                return message;
-            }
-        }
-    }
-}
 
 #[test]
 fn every_pair_of_families_is_offloaded_and_the_broker_sees_nothing_of_it() {
@@ -96,9 +53,7 @@ fn every_pair_of_families_is_offloaded_and_the_broker_sees_nothing_of_it() {
             }
         }
         for subscriber in &subscribers {
-            let patience = Some(Duration::from_millis(1));
-            subscriber.0.set_read_timeout(patience).expect("a timeout");
-            assert!(subscriber.0.recv(&mut [0; 1500]).is_err(), "nothing twice");
+            subscriber.ping();
         }
     }
 }

@@ -15,7 +15,7 @@ mod entries;
 mod target;
 
 pub use entries::Offload;
-pub use target::{Target, on_each_target, on_target};
+pub use target::{Target, on_each_target, on_each_target_with_ports, on_target};
 
 /// The port of packet-ins and packet-outs.
 pub const CPU_PORT: u16 = 510;

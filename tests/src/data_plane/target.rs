@@ -71,22 +71,37 @@ pub fn on_each_target(test: impl Fn(&mut DataPlane) + Sync) {
     }
 }
 
+/// Runs a test on each selected target, each time with a fresh switch of these ports, among them those
+/// of [`BROKER`] and of the publisher.
+///
+/// # Panics
+/// As the test does.
+pub fn on_each_target_with_ports(ports: &[u16], test: impl Fn(&mut DataPlane) + Sync) {
+    for target in Target::selected() {
+        on(target, ports, &test);
+    }
+}
+
 /// Runs a test on one target.
 ///
 /// # Panics
 /// As the test does.
 pub fn on_target(target: Target, test: impl Fn(&mut DataPlane) + Sync) {
+    on(target, &HOSTS.map(|host| host.port), test);
+}
+
+fn on(target: Target, ports: &[u16], test: impl Fn(&mut DataPlane) + Sync) {
     eprintln!("target: {target:?}");
     match target {
-        Target::Sim => test(&mut sim_in_memory()),
+        Target::Sim => test(&mut sim_in_memory(ports)),
         Target::SimOnVeth => {
             let namespace = Namespace::new().expect("a namespace");
             // The connection to the switch is made inside too.
-            namespace.run(|| test(&mut sim_on_veth(&namespace)));
+            namespace.run(|| test(&mut sim_on_veth(&namespace, ports)));
         }
         Target::Bmv2 => {
             let namespace = Namespace::new().expect("a namespace");
-            namespace.run(|| test(&mut bmv2(&namespace)));
+            namespace.run(|| test(&mut bmv2(&namespace, ports)));
         }
     }
 }
@@ -119,13 +134,13 @@ impl Link for MemLink {
 
 type Links = BTreeMap<u16, Box<dyn Link>>;
 
-fn sim_in_memory() -> DataPlane {
+fn sim_in_memory(numbers: &[u16]) -> DataPlane {
     let mut links = Links::new();
     let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
-    for host in HOSTS {
-        let (port, link) = mem_pair(&format!("host{}", host.port), QUEUE);
-        ports.push((host.port.into(), Box::new(port)));
-        links.insert(host.port, Box::new(link));
+    for &number in numbers {
+        let (port, link) = mem_pair(&format!("host{number}"), QUEUE);
+        ports.push((number.into(), Box::new(port)));
+        links.insert(number, Box::new(link));
     }
     let running = sim(ports);
     let service = running.service();
@@ -139,9 +154,9 @@ fn sim_in_memory() -> DataPlane {
 }
 
 /// To be called inside the namespace.
-fn sim_on_veth(namespace: &Namespace) -> DataPlane {
+fn sim_on_veth(namespace: &Namespace, numbers: &[u16]) -> DataPlane {
     let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
-    let links = veths(namespace, |number, interface| {
+    let links = veths(namespace, numbers, |number, interface| {
         let port = AfPacketPort::open(interface).expect("the interface is there");
         ports.push((number.into(), Box::new(port)));
     });
@@ -176,9 +191,9 @@ fn sim(ports: Vec<(u32, Box<dyn Port>)>) -> RunningRuntime {
 }
 
 /// To be called inside the namespace.
-fn bmv2(namespace: &Namespace) -> DataPlane {
+fn bmv2(namespace: &Namespace, numbers: &[u16]) -> DataPlane {
     let mut command = Command::new("simple_switch_grpc");
-    let links = veths(namespace, |number, interface| {
+    let links = veths(namespace, numbers, |number, interface| {
         command.arg("-i").arg(format!("{number}@{interface}"));
     });
     command.args(["--no-p4", "--", "--grpc-server-addr", GRPC]);
@@ -193,14 +208,14 @@ fn bmv2(namespace: &Namespace) -> DataPlane {
     )
 }
 
-/// A veth pair for each host: tells the switch's end, opens the host's.
-fn veths(namespace: &Namespace, mut attach: impl FnMut(u16, &str)) -> Links {
+/// A veth pair for each port: tells the switch's end, opens the host's.
+fn veths(namespace: &Namespace, numbers: &[u16], mut attach: impl FnMut(u16, &str)) -> Links {
     let mut links = Links::new();
-    for host in HOSTS {
-        let (near, far) = (format!("sw{}", host.port), format!("host{}", host.port));
+    for &number in numbers {
+        let (near, far) = (format!("sw{number}"), format!("host{number}"));
         namespace.veth(&near, namespace, &far);
-        attach(host.port, &near);
-        links.insert(host.port, Box::new(namespace.open(&far)));
+        attach(number, &near);
+        links.insert(number, Box::new(namespace.open(&far)));
     }
     links
 }
@@ -251,7 +266,8 @@ fn control(
         requests: 0,
         _switch: switch,
     };
-    plane.install_base(&HOSTS.map(|host| host.port), BROKER.port);
+    let ports: Vec<u16> = plane.links.keys().copied().collect();
+    plane.install_base(&ports, BROKER.port);
     plane
 }
 
