@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use dtls::{
-    Authorities, Client, ClientCredentials, KeyPair, Limits, Server, ServerCertificate,
+    Authorities, Client, ClientCredentials, Event, KeyPair, Limits, Server, ServerCertificate,
     ServerCredentials, ServerIdentity,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa};
@@ -154,7 +154,9 @@ fn datagrams(criterion: &mut Criterion) {
                     let (length, from) = here.recv_from(&mut buffer).unwrap();
                     server.handle_datagram(begun, from, &buffer[..length]);
                     server.swap_received(&mut received);
-                    let datagram = received.pop().unwrap();
+                    let Some(Event::Datagram(datagram)) = received.pop() else {
+                        panic!("nothing was received");
+                    };
                     server.send(begun, datagram.from, datagram.bytes).unwrap();
                     let transmit = server.poll_transmit().unwrap();
                     here.send_to(transmit.bytes, transmit.to).unwrap();

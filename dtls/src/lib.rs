@@ -54,7 +54,7 @@ pub use crate::credentials::{
     CredentialError, KeyPair, PskLookup, ServerCertificate, ServerCredentials,
 };
 pub use crate::limits::Limits;
-pub use crate::output::{Datagram, Received, Transmit};
+pub use crate::output::{Datagram, Event, Received, Transmit};
 pub use crate::server::{SendError, Server, Stats};
 
 /// The most octets that one record carries (RFC 5246 §6.2.1).

@@ -25,6 +25,16 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What happens to an application, in the order in which it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A peer has sent something.
+    Datagram(Datagram<'a>),
+    /// The association with this address has ended, however that came about, or another one has taken
+    /// its place: what comes after is of that one.
+    Ended(SocketAddr),
+}
+
 /// Octets, and where each entry of them begins and ends.
 #[derive(Debug)]
 struct Queue<K> {
@@ -57,28 +67,50 @@ impl<K> Queue<K> {
     }
 }
 
-/// Datagrams received and not yet taken.
+/// What a [`Received`] has an entry for.
+#[derive(Debug)]
+enum Entry {
+    /// A datagram, and who has sent it.
+    Peer(SocketAddr, Option<Arc<str>>),
+    Ended(SocketAddr),
+}
+
+/// Datagrams received and associations ended, and not yet taken.
 #[derive(Debug, Default)]
 pub struct Received {
-    queue: Queue<(SocketAddr, Option<Arc<str>>)>,
+    queue: Queue<Entry>,
     /// Keeps the identity of the datagram that was popped last.
     identity: Option<Arc<str>>,
 }
 
 impl Received {
     /// Takes the oldest one.
-    pub fn pop(&mut self) -> Option<Datagram<'_>> {
-        let ((from, identity), bytes) = self.queue.pop()?;
-        self.identity = identity;
-        Some(Datagram {
-            from,
-            identity: self.identity.as_deref(),
-            bytes,
+    pub fn pop(&mut self) -> Option<Event<'_>> {
+        let (from, bytes) = self.queue.pop()?;
+        Some(match from {
+            Entry::Ended(address) => Event::Ended(address),
+            Entry::Peer(from, identity) => {
+                self.identity = identity;
+                Event::Datagram(Datagram {
+                    from,
+                    identity: self.identity.as_deref(),
+                    bytes,
+                })
+            }
         })
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.entries.is_empty()
+    }
+
     pub(crate) fn push(&mut self, from: SocketAddr, identity: Option<&Arc<str>>, bytes: &[u8]) {
-        self.queue.push((from, identity.cloned()), bytes);
+        self.queue.push(Entry::Peer(from, identity.cloned()), bytes);
+    }
+
+    /// Notes the end of an association, behind all that it has sent.
+    pub(crate) fn ended(&mut self, address: SocketAddr) {
+        self.queue.push(Entry::Ended(address), &[]);
     }
 }
 

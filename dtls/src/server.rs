@@ -16,7 +16,7 @@ use crate::credentials::{
 use crate::crypto;
 use crate::hello::{self, ClientHello};
 use crate::limits::Limits;
-use crate::output::{Datagram, Received, Transmit, Transmits};
+use crate::output::{Event, Received, Transmit, Transmits};
 use crate::timers::Timers;
 
 /// TLS_PSK_WITH_AES_128_CCM_8 (RFC 6655).
@@ -235,9 +235,14 @@ impl Server {
         self.transmits.pop()
     }
 
-    /// Takes a datagram that a client has sent.
-    pub fn poll_received(&mut self) -> Option<Datagram<'_>> {
+    /// Takes a datagram that a client has sent, or the end of an association.
+    pub fn poll_received(&mut self) -> Option<Event<'_>> {
         self.received.pop()
+    }
+
+    /// Whether [`Server::poll_received`] has something: sending, too, can be the end of an association.
+    pub fn has_received(&self) -> bool {
+        !self.received.is_empty()
     }
 
     /// Takes all that clients have sent, in exchange for an empty one that is to be used next.
@@ -419,6 +424,9 @@ impl Server {
                 return;
             }
             self.stats.connections += 1;
+        } else {
+            // Before the new one's first word: that needs our Finished, which is not sent yet.
+            self.received.ended(address);
         }
         client.established = Some(handshake.association);
         client.last_heard = Some(now);
@@ -518,6 +526,7 @@ impl Server {
             && client.established.take().is_some()
         {
             self.stats.connections -= 1;
+            self.received.ended(address);
         }
     }
 

@@ -14,7 +14,7 @@ use mqttsn::types::{Alias, Qos, TopicRef};
 use system_tests::system::DEADLINE;
 use system_tests::{on_path, require};
 use tokio_util::sync::CancellationToken;
-use topicswitch::client::{Client, ClientError, ConnectOptions, Retry, TransportError};
+use topicswitch::client::{Client, ClientError, ConnectOptions, Retry, TransportError, Will};
 use topicswitch::config::{DtlsConfig, StoreConfig};
 use topicswitch::node::{BrokerNode, DtlsNode, Tasks};
 
@@ -176,23 +176,116 @@ async fn keys_that_are_replaced_count_from_the_next_handshake_on() {
     lab.secured(psk("carol", ALICE), "carol").await;
 }
 
+/// As [`options`], with a will.
+fn with_will(client_id: &str) -> ConnectOptions {
+    ConnectOptions {
+        will: Some(Will {
+            topic: "wills".to_owned(),
+            data: client_id.as_bytes().to_vec(),
+            qos: Qos::Zero,
+            retain: false,
+        }),
+        ..options(client_id)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_for_an_association_that_is_gone_is_dropped_and_counted() {
+async fn a_client_whose_association_ends_is_lost_at_once_and_its_will_is_published() {
     let lab = Lab::start(|_, _| {}).await;
-    let mut alice = lab.secured(psk("alice", ALICE), "alice").await;
-    let topic = TopicRef::Name("t");
-    alice.subscribe(topic, Qos::Zero).await.unwrap();
-    // Her session stays: she says goodbye to DTLS only.
-    drop(alice);
     let mut plain = lab.plain("plain").await;
-    let alias = plain.register("t").await.unwrap();
-    plain.publish(alias, Qos::One, false, b"x").await.unwrap();
-    let counted = tokio::time::timeout(DEADLINE, async {
-        while lab.dtls.stats().dropped_no_association == 0 {
-            tokio::task::yield_now().await;
+    let wills = TopicRef::Name("wills");
+    plain.subscribe(wills, Qos::Zero).await.unwrap();
+    let mut alice = lab.open(psk("alice", ALICE)).await.unwrap();
+    alice.connect(&with_will("alice")).await.unwrap();
+    // She says goodbye to DTLS only.
+    drop(alice);
+    assert_eq!(next(&mut plain).await, b"alice");
+
+    // An orderly end is no loss.
+    let mut alice = lab.open(psk("alice", ALICE)).await.unwrap();
+    alice.connect(&with_will("alice")).await.unwrap();
+    alice.disconnect(None).await.unwrap();
+    drop(alice);
+    let mut bob = lab.open(psk("bob", BOB)).await.unwrap();
+    bob.connect(&with_will("bob")).await.unwrap();
+    drop(bob);
+    assert_eq!(next(&mut plain).await, b"bob");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_silent_for_longer_than_its_association_lasts_is_lost() {
+    let lab = Lab::start(|_, config| config.idle_timeout_s = 1).await;
+    let mut plain = lab.plain("plain").await;
+    let wills = TopicRef::Name("wills");
+    plain.subscribe(wills, Qos::Zero).await.unwrap();
+    let mut alice = lab.open(psk("alice", ALICE)).await.unwrap();
+    alice.connect(&with_will("alice")).await.unwrap();
+    assert_eq!(next(&mut plain).await, b"alice");
+    assert_eq!(lab.dtls.stats().closed_idle, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_association_from_the_address_of_a_client_is_the_end_of_the_old_one() {
+    let lab = Lab::start(|_, _| {}).await;
+    let mut plain = lab.plain("plain").await;
+    let wills = TopicRef::Name("wills");
+    plain.subscribe(wills, Qos::Zero).await.unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut first = Associated::begin(&socket, lab.dtls.local_addr(), psk("alice", ALICE));
+    // CONNECT with a will (MQTT-SN 1.2 §5.4.4), WILLTOPIC and WILLMSG.
+    let mut connect = connect("alice");
+    connect[2] |= 0x08;
+    assert_eq!(first.ask(&connect), [2, 0x06]);
+    assert_eq!(first.ask(b"\x08\x07\x00wills"), [2, 0x08]);
+    assert_eq!(first.ask(b"\x07\x09alice"), ACCEPTED);
+    // It starts again, and has forgotten everything.
+    Associated::begin(&socket, lab.dtls.local_addr(), psk("alice", ALICE));
+    assert_eq!(next(&mut plain).await, b"alice");
+    assert_eq!(lab.dtls.stats().connections, 1);
+}
+
+/// A client of DTLS on a socket that another one may have used.
+struct Associated<'a> {
+    dtls: dtls::Client,
+    socket: &'a std::net::UdpSocket,
+    to: SocketAddr,
+}
+
+impl<'a> Associated<'a> {
+    fn begin(
+        socket: &'a std::net::UdpSocket,
+        to: SocketAddr,
+        credentials: ClientCredentials,
+    ) -> Self {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let dtls = dtls::Client::new(credentials, DEADLINE, Instant::now()).unwrap();
+        let mut client = Associated { dtls, socket, to };
+        while !client.dtls.is_connected() {
+            client.step();
         }
-    });
-    counted.await.expect("it is counted");
+        client
+    }
+
+    /// Sends what is to be sent, and takes one datagram.
+    fn step(&mut self) {
+        while let Some(datagram) = self.dtls.poll_transmit() {
+            self.socket.send_to(&datagram, self.to).unwrap();
+        }
+        let mut buffer = [0; 2048];
+        let (length, _) = self.socket.recv_from(&mut buffer).unwrap();
+        let now = Instant::now();
+        self.dtls.handle_datagram(now, &buffer[..length]).unwrap();
+    }
+
+    fn ask(&mut self, request: &[u8]) -> Vec<u8> {
+        self.dtls.send(request).unwrap();
+        loop {
+            if let Some(answer) = self.dtls.poll_received() {
+                return answer;
+            }
+            self.step();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,6 +193,11 @@ impl Broker {
                 self.leave_address(now, id);
             }
         }
+        self.dialogues.finish(&Peer {
+            via,
+            address,
+            encapsulation: Box::default(),
+        });
         self.settle(now);
     }
 

@@ -1,9 +1,10 @@
 //! The way in for transports that the driver does not know.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::transmit::Source;
+use crate::transmit::{Source, Via};
 
 /// Hands datagrams to a running broker, from any thread.
 ///
@@ -25,5 +26,14 @@ impl Ingress {
     /// the broker's end they are ignored.
     pub fn handle(&self, source: Source<'_>, datagram: &[u8]) {
         self.shared.handle(std::iter::once((source, datagram)));
+    }
+
+    /// The transport's connection with this address has ended: see
+    /// [`Broker::transport_ended`](crate::Broker::transport_ended). In order with what came by it.
+    pub fn ended(&self, via: Via, address: SocketAddr) {
+        // A broker that has stopped need not know.
+        let _ = self
+            .shared
+            .act(|core, now| core.broker.transport_ended(now, via, address));
     }
 }

@@ -275,6 +275,18 @@ fn the_end_of_a_transport_loses_who_is_connected_and_leaves_who_sleeps() {
 }
 
 #[test]
+fn the_end_of_a_transport_ends_a_will_dialogue() {
+    let mut world = World::plain();
+    send_dtls(&mut world, 1, "a", &connect_with("a", true, true, 100));
+    world.expect(at(1), &Packet::WillTopicReq);
+    world.broker.transport_ended(world.now, Via::Dtls, at(1));
+    world.advance(ms(60_000));
+    world.expect_nothing(at(1));
+    send_dtls(&mut world, 1, "a", &will_topic("t", Qos::Zero, false));
+    world.expect(at(1), &disconnect(None));
+}
+
+#[test]
 fn a_key_file_in_the_configuration_is_not_passed_over() {
     let config: Config = serde_yaml::from_str("auth: {keys: somewhere}").unwrap();
     let error = Broker::new(config, std::time::Instant::now()).err();

@@ -4,6 +4,7 @@
 
 mod cookies;
 mod credentials;
+mod ended;
 mod handshake;
 mod hostile;
 mod limits;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dtls::{
-    Authorities, Client, ClientCredentials, Failure, KeyPair, Limits, PskLookup, SendError, Server,
-    ServerCertificate, ServerCredentials, ServerIdentity,
+    Authorities, Client, ClientCredentials, Event, Failure, KeyPair, Limits, PskLookup, SendError,
+    Server, ServerCertificate, ServerCredentials, ServerIdentity,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa};
 
@@ -149,6 +149,8 @@ pub(crate) struct World {
     pub(crate) flying: VecDeque<Flying>,
     /// What the server has received: from whom, who that is, what.
     pub(crate) at_server: Vec<(SocketAddr, Option<String>, Vec<u8>)>,
+    /// Associations that ended at the server, each with how many datagrams it had received by then.
+    pub(crate) lost_by_server: Vec<(SocketAddr, usize)>,
     /// What clients have received.
     pub(crate) at_clients: Vec<(SocketAddr, Vec<u8>)>,
     /// How many datagrams have crossed the network.
@@ -166,6 +168,7 @@ impl World {
             network: Box::new(|datagram| vec![datagram]),
             flying: VecDeque::new(),
             at_server: Vec::new(),
+            lost_by_server: Vec::new(),
             at_clients: Vec::new(),
             crossed: 0,
         }
@@ -292,12 +295,15 @@ impl World {
                 bytes: transmit.bytes.to_vec(),
             });
         }
-        while let Some(received) = self.server.poll_received() {
-            self.at_server.push((
-                received.from,
-                received.identity.map(str::to_owned),
-                received.bytes.to_vec(),
-            ));
+        while let Some(event) = self.server.poll_received() {
+            match event {
+                Event::Datagram(received) => self.at_server.push((
+                    received.from,
+                    received.identity.map(str::to_owned),
+                    received.bytes.to_vec(),
+                )),
+                Event::Ended(address) => self.lost_by_server.push((address, self.at_server.len())),
+            }
         }
         for datagram in out {
             self.flying.extend((self.network)(datagram));

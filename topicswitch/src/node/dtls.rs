@@ -10,7 +10,10 @@ use anyhow::Context;
 use broker::auth::Keys;
 use broker::driver::{Handle, Ingress, Outbound};
 use broker::{Source, Via};
-use dtls::{Authorities, KeyPair, Received, Server, ServerCertificate, ServerCredentials, Stats};
+use dtls::{
+    Authorities, Event, KeyPair, Received, Server, ServerCertificate, ServerCredentials, Stats,
+};
+use tokio::sync::Notify;
 
 use super::{BrokerNode, Tasks};
 use crate::config::DtlsConfig;
@@ -36,6 +39,8 @@ pub struct DtlsNode {
 struct Endpoint {
     server: Mutex<Server>,
     socket: UdpSocket,
+    /// Sending was the end of an association, of which the broker is to be told.
+    ended: Notify,
 }
 
 impl DtlsNode {
@@ -65,6 +70,7 @@ impl DtlsNode {
         let endpoint = Arc::new(Endpoint {
             server: Mutex::new(server),
             socket: socket.try_clone()?,
+            ended: Notify::new(),
         });
         let socket = tokio::net::UdpSocket::from_std(socket)?;
         anyhow::ensure!(
@@ -130,10 +136,18 @@ impl Endpoint {
                     server.handle_timeout(Instant::now());
                     self.flush(&mut server);
                 }
+                () = self.ended.notified() => {}
             }
             self.lock().swap_received(&mut received);
             // Without the lock: the broker may answer at once.
-            while let Some(datagram) = received.pop() {
+            while let Some(event) = received.pop() {
+                let datagram = match event {
+                    Event::Datagram(datagram) => datagram,
+                    Event::Ended(address) => {
+                        ingress.ended(Via::Dtls, address);
+                        continue;
+                    }
+                };
                 let source = Source {
                     via: Via::Dtls,
                     address: datagram.from,
@@ -174,6 +188,10 @@ impl Outbound for Endpoint {
         if let Err(error) = server.send(Instant::now(), to, datagram) {
             // Counted by the server.
             tracing::debug!(%to, %error, "datagram not sent");
+            if server.has_received() {
+                // Not from here: the broker is amid sending.
+                self.ended.notify_one();
+            }
         }
         self.flush(&mut server);
     }
