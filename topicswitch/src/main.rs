@@ -113,6 +113,8 @@ fn start_logging(command: &Command, config: &Config) -> anyhow::Result<()> {
             | Command::Config(_)
     );
     let filter = match config.log.filter.as_str() {
+        // It kills its controllers, and tells.
+        "info" if matches!(command, Command::Demo(_)) => "error",
         "info" if quiet => "warn",
         other => other,
     };

@@ -11,14 +11,19 @@ use crate::demo;
 /// # Errors
 /// A demo that could not be run, was interrupted, or in which a message was lost or duplicated.
 pub async fn run(args: DemoArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let report = tokio::select! {
+    let (report, explanation) = tokio::select! {
         report = demo::run(args.messages, |step| eprintln!("demo: {step}")) => report?,
         () = shutdown.cancelled() => bail!("interrupted"),
     };
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        print!("\n{report}");
+        println!("\n{report}");
+        println!(
+            "`topicswitch explain {}` while offload was on (QoS 0 only):\n",
+            explanation.topic
+        );
+        print!("{}", explanation.at_qos(0).text());
     }
     if !report.is_exact() {
         bail!(

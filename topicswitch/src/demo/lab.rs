@@ -1,7 +1,7 @@
 //! The demo's network: a switch with a UDP port for clients and the broker behind it, in this
 //! process; controllers as processes of their own, so that they can be killed for real.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,11 @@ use anyhow::{Context, bail};
 use mqttsn::types::Qos;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::broker::broker_part;
 use crate::config::{SimConfig, StoreConfig};
+use crate::explain::Explanation;
 use crate::node::{BrokerNode, EmbeddedSwitch, Tasks};
+use crate::status::{self, Parts};
 
 /// Switch and broker.
 pub(super) struct Lab {
@@ -19,6 +22,8 @@ pub(super) struct Lab {
     p4runtime: SocketAddr,
     contract: SocketAddr,
     broker: BrokerNode,
+    /// Where it says what it does.
+    status: SocketAddr,
     _switch: EmbeddedSwitch,
     tasks: Tasks,
 }
@@ -36,11 +41,15 @@ impl Lab {
         config.offload.enabled = true;
         let socket = embedded.take_broker_socket(&mut config)?;
         let broker = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)?;
+        let status = free_address()?;
+        let parts = broker_part(Parts::default(), &broker);
+        status::serve(status, parts, tasks.shutdown()).await?;
         Ok(Lab {
             clients: embedded.clients(),
             p4runtime: embedded.switch().serve(any.into(), None, &tasks).await?,
             contract: broker.serve_contract(any.into(), None, &tasks).await?,
             broker,
+            status,
             _switch: embedded,
             tasks,
         })
@@ -108,6 +117,12 @@ impl Lab {
 /// A controller in a process of its own; killed when dropped.
 pub(super) struct Controller {
     child: Child,
+    status: SocketAddr,
+}
+
+/// Where nobody listens on the loopback interface.
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 impl Controller {
@@ -117,6 +132,7 @@ impl Controller {
     /// The process cannot be started.
     pub(super) fn start(lab: &Lab, election_id: u64, offload: bool) -> anyhow::Result<Self> {
         let binary = std::env::current_exe().context("cannot find this program's own file")?;
+        let status = free_address()?;
         let mut command = Command::new(binary);
         command
             .args(["--log", "error", "controller"])
@@ -124,13 +140,22 @@ impl Controller {
             .args(["--broker", &lab.contract.to_string()])
             .args(["--election-id", &election_id.to_string()])
             .args(["--ports", EmbeddedSwitch::PORTS])
+            .args(["--status", &status.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         if !offload {
             command.arg("--no-offload");
         }
         let child = command.spawn().context("cannot start a controller")?;
-        Ok(Controller { child })
+        Ok(Controller { child, status })
+    }
+
+    /// What it and the broker say of a topic, to somebody who asks as `topicswitch explain` does.
+    ///
+    /// # Errors
+    /// One of them does not answer.
+    pub(super) async fn explain(&self, lab: &Lab, topic: &str) -> anyhow::Result<Explanation> {
+        Explanation::ask(topic, &[lab.status, self.status]).await
     }
 
     /// SIGKILL: no goodbye of any kind.

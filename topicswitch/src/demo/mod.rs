@@ -12,7 +12,8 @@ use anyhow::{Context, ensure};
 pub use report::{Latency, Report};
 
 use self::lab::{Controller, Lab};
-use self::workload::{Tally, Workload};
+use self::workload::{TOPICS, Tally, Workload};
+use crate::explain::Explanation;
 
 /// Messages of the last phase: about 1.5 s of them, so that the lease runs out well before their end.
 const FAILOVER_MESSAGES: u64 = 4_500;
@@ -29,11 +30,12 @@ struct Phase {
     broker_delivered: u64,
 }
 
-/// Runs the demo with about `messages` in each of the two main phases; `say` is told what goes on.
+/// Runs the demo with about `messages` in each of the two main phases; `say` is told what goes on. With
+/// the report comes what `topicswitch explain` says of one of its topics while it is offloaded.
 ///
 /// # Errors
 /// Anything that keeps the demo from being run to its end; losses and duplicates are in the report.
-pub async fn run(messages: u64, say: impl Fn(&str)) -> anyhow::Result<Report> {
+pub async fn run(messages: u64, say: impl Fn(&str)) -> anyhow::Result<(Report, Explanation)> {
     let lab = Lab::start().await?;
     say(&format!(
         "switch and broker are up; clients talk to {}",
@@ -55,6 +57,7 @@ pub async fn run(messages: u64, say: impl Fn(&str)) -> anyhow::Result<Report> {
         .context("second controller")?;
     say("offload on: the switch copies each message to its subscribers");
     let offload = phase(&lab, &mut clients, messages, true, || ()).await?;
+    let explanation = offloading.explain(&lab, TOPICS[0].0).await?;
 
     say("the controller is killed (SIGKILL) while messages flow");
     let mut killed = Ok(());
@@ -74,7 +77,7 @@ pub async fn run(messages: u64, say: impl Fn(&str)) -> anyhow::Result<Report> {
         failover.broker_delivered > 0,
         "the broker never took over from the switch"
     );
-    Ok(Report::new(&software, &offload, &failover))
+    Ok((Report::new(&software, &offload, &failover), explanation))
 }
 
 async fn phase(

@@ -1,5 +1,6 @@
 //! `topicswitch explain TOPIC`: what broker and controller know of one topic, put together.
 
+mod ask;
 mod path;
 mod text;
 
@@ -109,6 +110,14 @@ pub struct Publisher {
 }
 
 impl Explanation {
+    /// The same with the path of a PUBLISH at this QoS only.
+    #[must_use]
+    pub fn at_qos(mut self, qos: i8) -> Self {
+        let level = path::level(qos);
+        self.path.retain(|name, _| Some(*name) == level);
+        self
+    }
+
     /// Puts together what the parts say.
     pub fn of(
         name: &str,

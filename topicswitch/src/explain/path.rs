@@ -11,6 +11,14 @@ use super::ControllerAccount;
 /// The QoS levels, as they are called here.
 const LEVELS: [(&str, i8); 4] = [("qos -1", -1), ("qos 0", 0), ("qos 1", 1), ("qos 2", 2)];
 
+/// What a QoS level is called here.
+pub(super) fn level(qos: i8) -> Option<&'static str> {
+    let mut levels = LEVELS.iter();
+    levels
+        .find(|(_, level)| *level == qos)
+        .map(|(name, _)| *name)
+}
+
 /// The steps for each QoS.
 pub(super) fn of(
     broker: Option<&TopicAccount>,
@@ -296,7 +304,10 @@ fn rest(qos: i8, broker: Option<&TopicAccount>, report: &TopicReport, steps: &mu
 /// What the broker does with a packet that came as it was.
 fn software(qos: i8, broker: Option<&TopicAccount>, steps: &mut Vec<String>) {
     let Some(broker) = broker else { return };
-    let count = broker.subscribers.len();
+    let whom = match broker.subscribers.len() {
+        1 => "one subscriber".to_owned(),
+        count => format!("{count} subscribers"),
+    };
     let answer = match qos {
         1 => ", and acknowledges with PUBACK",
         2 => ", after PUBREC, PUBREL and PUBCOMP",
@@ -306,7 +317,5 @@ fn software(qos: i8, broker: Option<&TopicAccount>, steps: &mut Vec<String>) {
         -1 => "from anybody, if the alias is predefined or short",
         _ => "if the publisher may publish",
     };
-    steps.push(format!(
-        "broker: {who}, it serves {count} subscribers{answer}"
-    ));
+    steps.push(format!("broker: {who}, it serves {whom}{answer}"));
 }

@@ -60,6 +60,13 @@ fn write(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
         )?;
         if numbers.share_group.is_some() {
             share(out, explanation)?;
+        } else if let Some([None, None]) = numbers.groups {
+            // One copy or none at each QoS.
+            writeln!(
+                out,
+                "no multicast group is needed; also: {}",
+                numbers.copies.as_deref().unwrap_or("nothing"),
+            )?;
         } else if let Some([q0, q1]) = numbers.groups {
             writeln!(
                 out,
