@@ -380,7 +380,9 @@ impl<T: Target> Session<'_, T> {
                 }
                 Heard::Linked(Err(error)) => {
                     let error = crate::target::error_chain(&*error);
-                    tracing::debug!(%error, "a standby has no link to the broker");
+                    if standby.unlinked(error.clone()) {
+                        tracing::warn!(%error, "a standby has no link to the broker; it tries again");
+                    }
                 }
                 Heard::Due => {}
             }

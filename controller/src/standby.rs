@@ -29,6 +29,8 @@ pub(crate) struct Standby {
     vacant: bool,
     /// Whether the broker says that a controller is linked; None while it says nothing.
     led: Option<bool>,
+    /// Why the broker cannot be asked.
+    unlinked: Option<String>,
     /// Since when there is a reason to take over.
     since: Option<Instant>,
 }
@@ -41,6 +43,7 @@ impl Standby {
             highest: None,
             vacant: false,
             led: None,
+            unlinked: None,
             since: None,
         }
     }
@@ -60,7 +63,15 @@ impl Standby {
     /// The broker says whether a controller is linked to it, or (None) is not to be asked.
     pub(crate) fn led(&mut self, now: Instant, led: Option<bool>) {
         self.led = led;
+        self.unlinked = None;
         self.weigh(now);
+    }
+
+    /// The broker cannot be asked: why. True where that is news.
+    pub(crate) fn unlinked(&mut self, why: String) -> bool {
+        let news = self.unlinked.as_ref() != Some(&why);
+        self.unlinked = Some(why);
+        news
     }
 
     fn weigh(&mut self, now: Instant) {
@@ -95,7 +106,7 @@ impl Standby {
             Some(id) => id.to_string(),
             None => return format!("this controller bids with election id {own}"),
         };
-        match (self.vacant, self.led) {
+        let mut text = match (self.vacant, self.led) {
             (true, _) => format!(
                 "no controller is primary; the highest election id was {highest}, this one has {own}"
             ),
@@ -106,7 +117,11 @@ impl Standby {
             (false, _) => {
                 format!("a controller with election id {highest} is primary; this one has {own}")
             }
+        };
+        if let Some(why) = &self.unlinked {
+            text += &format!("; it could not take over, for it has no link to the broker: {why}");
         }
+        text
     }
 }
 
@@ -154,6 +169,20 @@ mod tests {
         assert_eq!(standby.due(now + PATIENCE), None);
         standby.led(now + PATIENCE, Some(false));
         assert_eq!(standby.due(now + PATIENCE * 2), Some(8));
+    }
+
+    #[test]
+    fn why_the_broker_cannot_be_asked_is_told_once_and_shown_until_it_can() {
+        let mut standby = standby(Takeover::WhenVacant);
+        let now = Instant::now();
+        standby.backup(now, Some(7), false);
+        assert!(standby.unlinked("refused".into()));
+        assert!(!standby.unlinked("refused".into()));
+        assert!(standby.unlinked("no route".into()));
+        let said = standby.describe(3);
+        assert!(said.ends_with("no link to the broker: no route"), "{said}");
+        standby.led(now, Some(true));
+        assert!(!standby.describe(3).contains("no route"));
     }
 
     #[test]

@@ -167,7 +167,10 @@ fn controller(part: &Value) -> Vec<String> {
             .collect();
         lines.push(format!("rows: {}", used.join(", ")));
     }
-    lines.extend(counters(&part["paths"]).map(|paths| format!("packets to the broker: {paths}")));
+    lines.extend(
+        counters(&part["paths"])
+            .map(|paths| format!("packets for the broker, by what became of them: {paths}")),
+    );
     lines.push(format!(
         "clients known: {}; the broker is behind port {}",
         part["endpoints"].as_array().map_or(0, Vec::len),
@@ -229,7 +232,7 @@ mod tests {
             "in software: capacity 3",
             "1.50 ms (half of them)",
             "rows: topic 5/64, multicast group 1",
-            "packets to the broker: offloaded 12\n",
+            "packets for the broker, by what became of them: offloaded 12\n",
             "controller at 127.0.0.1:2\n  backup at s: w\n",
             "switch\n  gone\n",
         ] {

@@ -33,6 +33,12 @@ impl Broker {
     /// The link to the controller is gone. What its switches hold stays in force until the lease
     /// runs out.
     pub fn link_down(&mut self, now: Instant) {
+        if let Some(controller) = self.offloading.controller() {
+            tracing::warn!(
+                controller,
+                "the link to the controller is lost; the switch serves no longer than the lease"
+            );
+        }
         self.offloading.link_down();
         self.forget_questions();
         self.settle(now);

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use super::advice::on_refusal;
 use super::rpc::{Connection, Rpc};
 use super::schema::lease_packet;
 use super::{Counter, Event, Hit, Schema, Switch, Target, TargetError};
@@ -159,6 +160,10 @@ impl GrpcSwitch {
             ClientError::Rpc(status) if status.code() == Code::NotFound => TargetError::Lost(
                 format!("it has no device {}: {}", self.device_id, status.message()),
             ),
+            ClientError::Rpc(status) => match on_refusal(status.code(), &self.tls) {
+                Some(advice) => TargetError::Lost(format!("{advice}: {}", error_chain(&error))),
+                None => lost(error),
+            },
             _ => lost(error),
         }
     }

@@ -1,5 +1,6 @@
 //! The switch behind a small trait: the real one over P4Runtime, and one in memory for tests.
 
+mod advice;
 pub mod fake;
 mod grpc;
 mod rpc;

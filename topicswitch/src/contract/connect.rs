@@ -7,7 +7,7 @@ use offload::ControllerEnd;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::pem::Files;
-use super::trouble::describe;
+use super::trouble::{advice, describe};
 use crate::config::{ContractTlsConfig, ContractTlsFiles};
 
 /// How long a controller waits for the broker's host to answer before it tries again.
@@ -76,8 +76,29 @@ impl RemoteBroker {
             endpoint = endpoint.tls_config(tls).map_err(|error| failed(&error))?;
         }
         let channel = endpoint.connect().await.map_err(|error| failed(&error))?;
-        offload::wire::connect(channel)
-            .await
-            .map_err(|error| failed(&error))
+        let linked = offload::wire::connect(channel).await;
+        linked.map_err(|error| match advice(&error) {
+            Some(_) => failed(&error),
+            // The other side's alert comes after the handshake (RFC 8446 §4.4.2), and gRPC hides it.
+            None => LinkError::from(format!(
+                "broker {}: it answers, and ends the connection ({})",
+                self.address,
+                self.guess(error.code()),
+            )),
+        })
+    }
+
+    /// What is probably wrong where a connection was made and came to nothing.
+    fn guess(&self, code: tonic::Code) -> &'static str {
+        match (code, &self.files) {
+            (tonic::Code::Unimplemented, _) => {
+                "no contract is served there: is it the address of `broker --offload`?"
+            }
+            (_, Some(_)) => {
+                "it probably refuses contract_tls.cert, whose authority its contract_tls.ca must \
+                 hold; its log says"
+            }
+            (_, None) => "it probably wants TLS: give contract_tls; its log says",
+        }
     }
 }
