@@ -42,7 +42,7 @@ fn a_controller_that_starts_anew_says_whom_the_switch_already_reaches() {
     let [FromController::Hello { reachable, .. }] = &told[..] else {
         panic!("{told:?}");
     };
-    let clients: Vec<_> = (1..=6).map(|n| bench::ip(n)).collect();
+    let clients: Vec<_> = (1..=6).map(bench::ip).collect();
     assert_eq!(*reachable, clients);
 }
 

@@ -437,7 +437,7 @@ async fn publish(mut client: TestClient, stop: &AtomicBool) -> u32 {
     while !stop.load(Ordering::Relaxed) {
         tick.tick().await;
         let data = count.to_be_bytes();
-        if count % 2 == 0 {
+        if count.is_multiple_of(2) {
             let publish =
                 client.send(|core, now| core.publish(now, alias, Qos::Zero, false, &data));
             publish.await.expect("sent");
