@@ -143,6 +143,15 @@ fn controller(part: &Value) -> Vec<String> {
         n("topics_wanted"),
         n("policy"),
     ));
+    let of = |name: &str| count(&part["publications"][name]);
+    lines.push(format!(
+        "publications: {} on the switch, {} wait for room, {} are silent; {} gave way, {} came back",
+        of("rows"),
+        of("waiting"),
+        of("silent"),
+        of("evicted"),
+        of("returned"),
+    ));
     lines.extend(counters(&part["refused_by_reason"]).map(|by| format!("in software: {by}")));
     let install = &part["install"];
     let ms = |name: &str| install[name].as_f64().unwrap_or(0.0) / 1000.0;
