@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use controller::target::{Event, PipelineConfig, Schema, TargetError, to_event};
-use controller::{Controller, ControllerError, HotConfig};
+use controller::{CacheConfig, Controller, ControllerError, HotConfig};
 use offload::{BrokerEnd, ControllerEnd, FromController};
 use p4runtime::v1;
 use p4runtime::v1::stream_message_request::Update as Request;
@@ -126,6 +126,12 @@ impl Control {
                 interval_ms: 100,
                 hold_ms: 200,
                 ..HotConfig::default()
+            },
+            publications: CacheConfig {
+                idle_s: 1,
+                interval_ms: 100,
+                hold_ms: 200,
+                ..CacheConfig::default()
             },
             ..controller::Config::default()
         };

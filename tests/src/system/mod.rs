@@ -35,10 +35,21 @@ pub enum Kind {
     Memory,
 }
 
+/// A switch with little room, and how its controller shares it out.
+#[derive(Clone, Debug, Default)]
+pub struct Small {
+    /// The switch's bounds.
+    pub limits: sim::Limits,
+    /// The controller's configuration, but for its device and ports.
+    pub controller: controller::Config,
+}
+
 /// A running system.
 pub struct System {
     /// The broker's, for its counters and what it knows.
     pub broker: Handle,
+    /// The controller's, where there is one.
+    pub controller: Option<controller::Handle>,
     kind: Kind,
     at: SocketAddr,
     hosts: Vec<Option<Host>>,
@@ -62,8 +73,16 @@ impl System {
         match kind {
             Kind::BrokerAlone => Self::broker_alone(config).await,
             Kind::Loopback => Self::loopback(config),
-            Kind::Memory => Self::memory(config, clients),
+            Kind::Memory => Self::memory(config, clients, Small::default()),
         }
+    }
+
+    /// A system in memory ([`Kind::Memory`]) with a switch of these bounds.
+    ///
+    /// # Panics
+    /// When a part of it cannot be started.
+    pub fn start_small(config: broker::Config, clients: u8, small: Small) -> Self {
+        Self::memory(config, clients, small)
     }
 
     async fn broker_alone(config: broker::Config) -> Self {
@@ -80,6 +99,7 @@ impl System {
         let at = at[0];
         System {
             broker: node.handle,
+            controller: None,
             kind: Kind::BrokerAlone,
             at,
             hosts: Vec::new(),
@@ -97,15 +117,15 @@ impl System {
         let socket = embedded.take_broker_socket(&mut config).expect("the first");
         let node = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)
             .expect("a valid configuration");
-        control(
-            &node,
-            embedded.switch(),
-            embedded.ports(&[]).expect("ports"),
-            &sim,
-            &tasks,
-        );
+        let config = controller::Config {
+            device_id: sim.device_id,
+            ports: embedded.ports(&[]).expect("ports"),
+            ..controller::Config::default()
+        };
+        let controller = control(&node, embedded.switch(), config, &tasks);
         System {
             broker: node.handle,
+            controller: Some(controller),
             kind: Kind::Loopback,
             at: embedded.clients(),
             hosts: Vec::new(),
@@ -115,7 +135,7 @@ impl System {
     }
 
     /// The broker behind port 1, client n behind port n + 2.
-    fn memory(mut config: broker::Config, clients: u8) -> Self {
+    fn memory(mut config: broker::Config, clients: u8, small: Small) -> Self {
         let tasks = Tasks::new(CancellationToken::new());
         let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
         let mut attach = |number: u8, mac: MacAddr, ip: Ipv4Addr| {
@@ -138,7 +158,8 @@ impl System {
             .collect();
         let sim = SimConfig::default();
         let numbers = (1..=u16::from(clients) + 1).collect();
-        let runtime = topicswitch::commands::sim::runtime_config(&sim);
+        let mut runtime = topicswitch::commands::sim::runtime_config(&sim);
+        runtime.switch.limits = small.limits;
         let switch = SwitchNode::start(runtime, ports).expect("a switch");
         let at = SocketAddr::from((broker_ip, BROKER_UDP));
         config.offload.enabled = true;
@@ -146,9 +167,15 @@ impl System {
         let socket = HostSocket::new(broker, BROKER_UDP);
         let node = BrokerNode::start(config, &StoreConfig::default(), socket, &tasks)
             .expect("a valid configuration");
-        control(&node, &switch, numbers, &sim, &tasks);
+        let config = controller::Config {
+            device_id: sim.device_id,
+            ports: numbers,
+            ..small.controller
+        };
+        let controller = control(&node, &switch, config, &tasks);
         System {
             broker: node.handle,
+            controller: Some(controller),
             kind: Kind::Memory,
             at,
             hosts,
@@ -244,17 +271,11 @@ impl System {
 fn control(
     node: &BrokerNode,
     switch: &SwitchNode,
-    ports: Vec<u16>,
-    sim: &SimConfig,
+    config: controller::Config,
     tasks: &Tasks,
-) {
-    let config = controller::Config {
-        device_id: sim.device_id,
-        ports,
-        ..controller::Config::default()
-    };
+) -> controller::Handle {
     let program = Program::built_in().expect("the built-in program");
     let channel = node::Switch::Channel(switch.channel());
     let broker = node::Broker::Local(node.links.clone());
-    run_controller(config, program, channel, broker, tasks).expect("a valid configuration");
+    run_controller(config, program, channel, broker, tasks).expect("a valid configuration")
 }
