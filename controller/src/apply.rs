@@ -516,8 +516,12 @@ impl Apply {
         }
     }
 
-    /// BMv2 answers UNKNOWN where a table is full.
+    /// BMv2 answers UNKNOWN where a table is full, and where it has no replicas left for a group: of how
+    /// many it has nothing tells.
     fn is_full(&self, key: &Key) -> bool {
+        if matches!(key, Key::Group(_)) {
+            return true;
+        }
         let used = self.installed.used().get(key.table()).copied();
         match (self.sizes.get(key.table()), used) {
             (Some(size), Some(used)) => used >= *size,

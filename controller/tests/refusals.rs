@@ -157,6 +157,23 @@ fn a_topic_whose_new_group_finds_no_room_is_withdrawn_before_installed_is_said()
 }
 
 #[test]
+fn a_group_that_bmv2_has_no_replicas_left_for_is_known_by_its_first_failure() {
+    let mut bench = ready();
+    // "Error when modifying multicast group in target"
+    let unknown = fault("multicast group", Op::Insert, Code::Unknown, 1);
+    bench.state.faults.push(unknown);
+    let revision = bench.set_topic(1, topic(1, &[1, 2]));
+    bench.run();
+    assert!(matches!(
+        bench.refused(TOPIC),
+        Some(Some(Refusal::Capacity(_)))
+    ));
+    assert_eq!(bench.installed(), Some(revision));
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.topic_row(1).is_some(), "it is tried again");
+}
+
+#[test]
 fn without_replication_ids_the_session_is_refused() {
     let mut bench = Bench::new(Config {
         max_rid: 2,

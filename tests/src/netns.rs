@@ -92,6 +92,18 @@ impl Namespace {
         other.ip(&format!("link set {other_name} up"));
     }
 
+    /// Lets the kernel compute the checksums of what it sends there: BMv2 passes on as it came what is
+    /// left for a NIC to do, and sim does it.
+    ///
+    /// # Panics
+    /// When `ethtool` is not on PATH, or fails.
+    pub fn leave_nothing_to_the_nic(&self, interface: &str) {
+        let mut ethtool = Command::new("ethtool");
+        ethtool.args(["-K", interface, "tx", "off"]);
+        let output = self.run(|| ethtool.output()).expect("ethtool is on PATH");
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Opens an interface for raw frames.
     ///
     /// # Panics

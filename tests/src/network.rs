@@ -163,11 +163,7 @@ impl Network {
                 other.ip(&format!("-6 addr add fd00::{n}/64 dev eth0 nodad"));
             }
             if target == Target::Bmv2 {
-                // BMv2 passes on what the kernel left for a NIC to do; sim does it.
-                let mut ethtool = Command::new("ethtool");
-                ethtool.args(["-K", "eth0", "tx", "off"]);
-                let output = other.run(|| ethtool.output()).expect("ethtool is on PATH");
-                assert!(output.status.success(), "{output:?}");
+                other.leave_nothing_to_the_nic("eth0");
             }
         }
         host.veth("control", &broker, "control");

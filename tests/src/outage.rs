@@ -16,6 +16,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::Value;
 use topicswitch::client::{Answer, ConnectOptions};
 
+use crate::data_plane::Target;
 use crate::netns::Namespace;
 use crate::network::topicswitch;
 use crate::process::Process;
@@ -43,6 +44,7 @@ pub struct Lab {
     broker: Namespace,
     host: Namespace,
     controllers: Vec<Namespace>,
+    target: Target,
     switch: Option<Process>,
     broker_process: Option<Process>,
     runtime: tokio::runtime::Runtime,
@@ -103,13 +105,16 @@ impl Lab {
     ///
     /// # Panics
     /// When a part of it cannot be started.
-    pub fn start() -> Self {
+    pub fn start(target: Target) -> Self {
         let namespace = || Namespace::new().expect("a namespace");
         let (host, broker, publisher, subscriber) =
             (namespace(), namespace(), namespace(), namespace());
         for (n, other) in (1..).zip([&broker, &publisher, &subscriber]) {
             host.veth(&format!("sw{n}"), other, "eth0");
             other.ip(&format!("addr add 10.0.0.{n}/24 dev eth0"));
+            if target == Target::Bmv2 {
+                other.leave_nothing_to_the_nic("eth0");
+            }
         }
         let controllers = (1..=CONTROLLERS).map(|n| {
             let controller = namespace();
@@ -134,6 +139,7 @@ impl Lab {
             broker,
             host,
             controllers,
+            target,
             switch: None,
             broker_process: None,
             runtime: runtime.expect("a runtime"),
@@ -144,14 +150,26 @@ impl Lab {
         lab
     }
 
+    /// What the switch is.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
     /// Starts a switch, without a program and empty; the one before is killed.
     pub fn start_switch(&mut self) {
         self.switch = None;
-        let command = run(
-            &topicswitch(),
-            "sim run --device-id 0 --p4runtime 0.0.0.0:9559 --status 127.0.0.1:9561 \
-             --port 1=af-packet:sw1 --port 2=af-packet:sw2 --port 3=af-packet:sw3",
-        );
+        let command = match self.target {
+            Target::Bmv2 => run(
+                Path::new("simple_switch_grpc"),
+                "--no-p4 -i 1@sw1 -i 2@sw2 -i 3@sw3 -- --grpc-server-addr 0.0.0.0:9559 \
+                 --cpu-port 510",
+            ),
+            Target::Sim | Target::SimOnVeth => run(
+                &topicswitch(),
+                "sim run --device-id 0 --p4runtime 0.0.0.0:9559 --status 127.0.0.1:9561 \
+                 --port 1=af-packet:sw1 --port 2=af-packet:sw2 --port 3=af-packet:sw3",
+            ),
+        };
         self.switch = Some(Process::start(command, Some(&self.host)));
     }
 

@@ -7,7 +7,7 @@
 //!   rows of `publication` have one, a long one ([`crate::tables::publication`]). And it has the
 //!   nanoseconds that remain of the timeout in 32 bits, so a time within 2^32 ns of the timeout is
 //!   not believed; it is then known from when the row's counter changed between two readings.
-//! * Where a table is full it answers UNKNOWN: see [`crate::apply`].
+//! * Where a table is full, or all 4096 replicas are taken, it answers UNKNOWN: see [`crate::apply`].
 //! * Multicast groups end at 2^15: see [`crate::constants::GROUP_LAST`].
 //! * A read of one row that is not there fails the whole read: rows are then read one by one.
 //! * Registers and value sets cannot be written: the program needs neither.
