@@ -41,7 +41,7 @@ impl ActionCall<'_> {
 
     fn set(&mut self, name: &str, value: Bitstring) -> Result<(), EntityError> {
         let position = self.action.params.position(name)?;
-        let param = self.action.params.get(name)?;
+        let param = self.action.params.at(position);
         let value = fit(&param.name, value, param.bitwidth)?;
         if self.values[position].replace(value).is_some() {
             let (owner, field) = (format!("action {}", self.action.name), param.name.clone());
@@ -268,7 +268,7 @@ impl<'p> EntryBuilder<'p> {
         ) -> Result<Option<FieldMatchType>, EntityError>,
     ) -> Result<Self, EntityError> {
         let position = self.table.match_fields.position(field)?;
-        let field = self.table.match_fields.get(field)?;
+        let field = self.table.match_fields.at(position);
         if field.kind != *kind {
             return Err(EntityError::MatchKind {
                 table: self.table.name.clone(),

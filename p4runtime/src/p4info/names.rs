@@ -1,7 +1,8 @@
 //! Finding objects by id, full name, alias or unique suffix.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::SchemaError;
 
@@ -70,10 +71,11 @@ pub struct Objects<T> {
     kind: &'static str,
     owner: String,
     items: Vec<Arc<T>>,
-    by_id: HashMap<u32, usize>,
-    by_name: HashMap<String, usize>,
+    // Several of these are asked for each row that is written; who wrote the program is trusted.
+    by_id: FxHashMap<u32, usize>,
+    by_name: FxHashMap<String, usize>,
     /// Dotted suffixes of full names and the objects that have them.
-    by_suffix: HashMap<String, Vec<usize>>,
+    by_suffix: FxHashMap<String, Vec<usize>>,
 }
 
 impl<T: Named> Objects<T> {
@@ -86,9 +88,9 @@ impl<T: Named> Objects<T> {
             kind,
             owner: owner.into(),
             items,
-            by_id: HashMap::new(),
-            by_name: HashMap::new(),
-            by_suffix: HashMap::new(),
+            by_id: FxHashMap::default(),
+            by_name: FxHashMap::default(),
+            by_suffix: FxHashMap::default(),
         };
         for (position, item) in objects.items.iter().enumerate() {
             let duplicate = |what: String| SchemaError::Duplicate {
@@ -153,6 +155,11 @@ impl<T: Named> Objects<T> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// The object at a position that `position` or `position_of_id` gave.
+    pub(super) fn at(&self, position: usize) -> &Arc<T> {
+        &self.items[position]
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize, LookupError> {

@@ -20,13 +20,15 @@ impl Write<'_> {
                 limit,
             });
         }
-        let mut sorted = replicas.to_vec();
-        sorted.sort_unstable();
-        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ControlError::InvalidArgument(format!(
-                "{what} has the replica on port {} with instance {} twice",
-                twice[0].port, twice[0].instance
-            )));
+        if !replicas.is_sorted_by(|a, b| a < b) {
+            let mut sorted = replicas.to_vec();
+            sorted.sort_unstable();
+            if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(ControlError::InvalidArgument(format!(
+                    "{what} has the replica on port {} with instance {} twice",
+                    twice[0].port, twice[0].instance
+                )));
+            }
         }
         if let Some(limit) = limits.max_instance
             && let Some(over) = replicas.iter().find(|replica| replica.instance > limit)

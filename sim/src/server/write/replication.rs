@@ -85,7 +85,6 @@ fn note<T: std::hash::Hash + Eq>(notes: &mut std::collections::HashSet<T>, id: T
 
 /// The replicas, and whether their ports were given as numbers.
 fn replicas(given: &[v1::Replica]) -> Outcome<(Vec<Replica>, bool)> {
-    let mut seen = std::collections::HashSet::with_capacity(given.len());
     let mut replicas = Vec::with_capacity(given.len());
     let mut numbered = false;
     for replica in given {
@@ -105,11 +104,6 @@ fn replicas(given: &[v1::Replica]) -> Outcome<(Vec<Replica>, bool)> {
             Refusal::invalid(format!("instance {} is beyond 65535", replica.instance))
         })?;
         let replica = Replica { port, instance };
-        if !seen.insert(replica) {
-            return Err(Refusal::invalid(format!(
-                "two replicas have port {port} and instance {instance}"
-            )));
-        }
         replicas.push(replica);
     }
     Ok((replicas, numbered))

@@ -117,7 +117,7 @@ impl Batch<'_> {
         #[allow(deprecated)] // controllers older than P4Runtime 1.4 use it
         let cookie = entry.controller_metadata;
         if cookie == 0 {
-            self.notes.cookies.remove(&(handle, key.clone()));
+            self.forget_cookie(handle, &key);
         } else {
             self.notes.cookies.insert((handle, key.clone()), cookie);
         }
@@ -139,8 +139,15 @@ impl Batch<'_> {
         if let Some((profile, group)) = group {
             self.drop_one_shot(profile, group);
         }
-        self.notes.cookies.remove(&(handle, key));
+        self.forget_cookie(handle, &key);
         Ok(())
+    }
+
+    fn forget_cookie(&mut self, handle: TableHandle, key: &EntryKey) {
+        // To look costs a copy of the key, and few controllers use cookies.
+        if !self.notes.cookies.is_empty() {
+            self.notes.cookies.remove(&(handle, key.clone()));
+        }
     }
 
     /// What an entry does, in the form that the table's `implementation` asks for.
