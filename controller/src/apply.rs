@@ -13,10 +13,14 @@
 //!   Collect   after the drain time, DELETE what no row refers to any more
 //! ```
 //!
+//! Rows of one stage need nothing of each other: where they are several batches, these are under way
+//! together, and the next stage waits for all their answers. What Collect deletes is in nobody's way
+//! either, so it goes along with the first batch of a round when one begins.
+//!
 //! Nothing is undone as such. A topic whose group or row could not be written leaves the plan (or
 //! waits for another attempt), and what was prepared for it alone is then garbage like any other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::batches::batches;
@@ -120,7 +124,10 @@ pub(crate) struct Apply {
     pub(crate) installed: Installed,
     stage: Stage,
     queue: VecDeque<Vec<Update>>,
-    in_flight: Option<Vec<Update>>,
+    /// Batches of the present stage that are under way, oldest first.
+    in_flight: VecDeque<Vec<Update>>,
+    /// The present round has taken garbage along.
+    collected: bool,
     /// Rows of the present round that are to be switched over once all is prepared.
     switching: BTreeSet<Key>,
     /// Rows that are to be deleted, and when: packets under way may still need them.
@@ -135,13 +142,17 @@ pub(crate) struct Apply {
     pub(crate) withdrawn: Withdrawn,
 }
 
+/// Batches of one stage that are under way at a time.
+const MOST_IN_FLIGHT: usize = 4;
+
 impl Apply {
     pub(crate) fn new(batch: usize, drain: Duration, sizes: HashMap<&'static str, usize>) -> Self {
         Self {
             installed: Installed::default(),
             stage: Stage::Idle,
             queue: VecDeque::new(),
-            in_flight: None,
+            in_flight: VecDeque::new(),
+            collected: false,
             switching: BTreeSet::new(),
             garbage: Schedule::default(),
             retries: HashMap::new(),
@@ -155,12 +166,13 @@ impl Apply {
 
     /// Whether a new round may begin.
     pub(crate) fn is_idle(&self) -> bool {
-        self.stage == Stage::Idle && self.in_flight.is_none()
+        self.stage == Stage::Idle && self.in_flight.is_empty()
     }
 
     /// Begins a round: whatever of the touched rows differs from the switch is written.
     pub(crate) fn begin(&mut self, now: Instant, plan: &mut Plan) {
         self.failed = false;
+        self.collected = false;
         let mut prepare = Vec::new();
         for key in plan.take_touched() {
             let (wanted, there) = (plan.get(&key), self.installed.get(&key));
@@ -205,8 +217,8 @@ impl Apply {
         }
         let updates = prepare.iter().filter_map(|key| self.difference(plan, key));
         let updates: Vec<Update> = updates.collect();
-        self.enqueue(updates);
         self.stage = Stage::Prepare;
+        self.enqueue_with_garbage(now, plan, updates);
     }
 
     /// Nothing that is planned refers to the row any more.
@@ -233,22 +245,45 @@ impl Apply {
         self.queue.extend(batches(updates, self.batch));
     }
 
+    /// Updates of a round, and before them, once in a round, the deletes that are due: while changes
+    /// come without a pause there is no time between rounds.
+    fn enqueue_with_garbage(&mut self, now: Instant, plan: &Plan, updates: Vec<Update>) {
+        if updates.is_empty() {
+            return;
+        }
+        if !self.collected {
+            self.collected = true;
+            let mut together = self.collect(now, plan);
+            // A stale alias may be due as well.
+            let deletes = updates.iter().filter(|update| update.op == Op::Delete);
+            let deletes: HashSet<Key> = deletes.map(|update| update.key).collect();
+            together.retain(|garbage| !deletes.contains(&garbage.key));
+            together.extend(updates);
+            self.enqueue(together);
+        } else {
+            self.enqueue(updates);
+        }
+    }
+
     /// The next step of the round, or of collecting garbage between rounds.
     pub(crate) fn next_step(&mut self, now: Instant, plan: &Plan) -> Step {
-        if self.in_flight.is_some() {
-            return Step::Rest;
-        }
         loop {
-            if let Some(batch) = self.queue.pop_front() {
-                self.in_flight = Some(batch.clone());
+            if self.in_flight.len() < MOST_IN_FLIGHT
+                && let Some(batch) = self.queue.pop_front()
+            {
+                self.in_flight.push_back(batch.clone());
                 return Step::Write(batch);
+            }
+            if !self.in_flight.is_empty() {
+                return Step::Rest;
             }
             match self.stage {
                 Stage::Idle => {
-                    self.collect(now, plan);
-                    if self.queue.is_empty() {
+                    let garbage = self.collect(now, plan);
+                    if garbage.is_empty() {
                         return Step::Rest;
                     }
+                    self.enqueue(garbage);
                     self.stage = Stage::Collect;
                 }
                 Stage::Prepare => self.enter(now, plan, Stage::Members),
@@ -288,8 +323,8 @@ impl Apply {
             // What it lacks has failed and will be tried again; so must this be.
             self.note_failure(now, key);
         }
-        self.enqueue(updates);
         self.stage = stage;
+        self.enqueue_with_garbage(now, plan, updates);
     }
 
     /// Whether all that the row refers to is on the switch as planned.
@@ -347,7 +382,7 @@ impl Apply {
     }
 
     /// Deletes of what is due and nothing refers to.
-    fn collect(&mut self, now: Instant, plan: &Plan) {
+    fn collect(&mut self, now: Instant, plan: &Plan) -> Vec<Update> {
         let due = self.garbage.due(now);
         let mut updates = Vec::new();
         for key in due {
@@ -372,7 +407,7 @@ impl Apply {
                 self.garbage.set(key, now + self.drain);
             }
         }
-        self.enqueue(updates);
+        updates
     }
 
     /// Whether the topic's row on the switch leads to a copy with this replication id.
@@ -398,7 +433,7 @@ impl Apply {
         ordinary.into_iter().flatten().chain(shared).collect()
     }
 
-    /// Takes the switch's answer to the batch in flight: one result a row, in its order. Gives
+    /// Takes the switch's answer to the oldest batch in flight: one result a row, in its order. Gives
     /// the rows that failed and how many were deleted of each table.
     pub(crate) fn done(
         &mut self,
@@ -406,7 +441,7 @@ impl Apply {
         plan: &Plan,
         results: Vec<Result<(), RowError>>,
     ) -> (Vec<Failed>, BTreeMap<&'static str, usize>) {
-        let Some(batch) = self.in_flight.take() else {
+        let Some(batch) = self.in_flight.pop_front() else {
             return (Vec::new(), BTreeMap::new());
         };
         let mut failed = Vec::new();
@@ -573,7 +608,7 @@ impl Apply {
 
     /// When something is to be done that no answer brings about.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        if self.in_flight.is_some() {
+        if !self.in_flight.is_empty() {
             return None;
         }
         let retries = self.retries.values().map(|retry| retry.at);

@@ -468,14 +468,31 @@ impl Controller {
         self.withheld |= needs;
         self.dirty |= needs;
         self.redo = true;
+        // `Device::failed` has the row looked at again, and `Apply::enter` the topics that lack it: a
+        // delete of the same round may make room for them before they are planned anew.
+        self.touched = true;
     }
 
     // ---- Garbage ------------------------------------------------------------------------------
 
     /// `Apply::collect`: deletes of what is due and nothing refers to. `is_drained` says whether the
     /// drain time from that message on is over.
+    ///
+    /// They go alone, or along with a batch that has just begun (`Apply::enqueue_with_garbage`).
     pub(crate) fn garbage(&self, is_drained: impl Fn(u8) -> bool) -> Vec<Write> {
-        if self.stage != Stage::Idle || !self.batch.is_empty() {
+        let garbage = |write: &Write| {
+            matches!(write, Write::Group(_, None) | Write::Subscriber(_, None))
+        };
+        let begins = self
+            .batch
+            .iter()
+            .all(|(write, fate)| *fate == Fate::Waits && !garbage(write));
+        let has_place = match self.stage {
+            Stage::Idle => self.batch.is_empty(),
+            Stage::Prepare | Stage::Retire | Stage::Admit => !self.batch.is_empty() && begins,
+            Stage::Collect => false,
+        };
+        if !has_place {
             return Vec::new();
         }
         let due = |mark: Option<u8>| mark.is_some_and(&is_drained);
@@ -490,7 +507,9 @@ impl Controller {
 
     /// The drain time is over.
     pub(crate) fn collect(&mut self, garbage: Vec<Write>) {
-        self.stage = Stage::Collect;
+        if self.stage == Stage::Idle {
+            self.stage = Stage::Collect;
+        }
         for write in garbage {
             self.write(write);
         }

@@ -243,7 +243,8 @@ impl Device {
         }
     }
 
-    /// The next batch to write; then `batch_done` must follow before another is given.
+    /// The next batch to write, in any order with those that are under way; none while it must wait
+    /// for their answers.
     pub fn next_batch(&mut self, now: Instant) -> Option<Vec<Update>> {
         loop {
             if self.apply.is_idle() {
@@ -269,7 +270,7 @@ impl Device {
         }
     }
 
-    /// The switch's answer to the batch: one result for each update, in their order.
+    /// The switch's answer to the oldest batch under way: one result for each update, in their order.
     pub fn batch_done(&mut self, now: Instant, results: Vec<Result<(), RowError>>) {
         let (failed, deleted) = self.apply.done(now, &self.plan, results);
         for (table, rows) in deleted {

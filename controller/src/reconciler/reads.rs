@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use offload::SessionId;
 
-use super::{Primary, now};
+use super::primary::Primary;
+use super::waiting::now;
 use crate::tables::Key;
 use crate::target::{Counter, Hit, Target};
 
