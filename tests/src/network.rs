@@ -99,8 +99,8 @@ pub struct Network {
     broker: Namespace,
     controller: Process,
     runtime: tokio::runtime::Runtime,
-    _broker: Process,
-    _switch: Process,
+    broker_process: Process,
+    switch: Process,
     host: Namespace,
 }
 
@@ -218,8 +218,8 @@ impl Network {
             broker,
             controller,
             runtime: runtime.expect("a runtime"),
-            _broker: broker_process,
-            _switch: switch,
+            broker_process,
+            switch,
             host,
         };
         network.until(|status| status["broker"]["counters"]["grants"].as_u64() >= Some(2));
@@ -287,6 +287,15 @@ impl Network {
         let counters = &self.status()["broker"]["counters"];
         let count = |name: &str| counters[name].as_u64().expect("a counter");
         count("publish_untagged") + count("publish_tagged")
+    }
+
+    /// The process ids of switch, broker and controller.
+    pub fn processes(&self) -> [(&'static str, u32); 3] {
+        [
+            ("switch", self.switch.id()),
+            ("broker", self.broker_process.id()),
+            ("controller", self.controller.id()),
+        ]
     }
 
     /// Kills the controller.

@@ -10,6 +10,7 @@ use system_tests::data_plane::Target;
 use system_tests::netns::Namespace;
 use system_tests::network::{self, Network, topicswitch};
 use system_tests::process::Process;
+use topicswitch::load::ProcessUse;
 
 use crate::speaker::Speaker;
 
@@ -46,7 +47,7 @@ impl Site {
 enum Parts {
     Up {
         status: SocketAddr,
-        _process: Process,
+        process: Process,
     },
     Network(Network),
 }
@@ -75,8 +76,7 @@ impl Lab {
                 command.args(["--listen", &broker.to_string()]);
                 command.args(["--status", &status.to_string()]);
                 let process = Process::start(command, None);
-                let _process = process;
-                (broker, Parts::Up { status, _process })
+                (broker, Parts::Up { status, process })
             }
             Site::Sim | Site::Bmv2 => {
                 let target = match site {
@@ -125,6 +125,19 @@ impl Lab {
         let counters = &status["broker"]["counters"];
         let count = |name: &str| counters[name].as_u64().expect("a counter");
         count("publish_untagged") + count("publish_tagged")
+    }
+
+    /// CPU time that each process has used until now, the generator's with them.
+    pub(crate) fn cpu(&self) -> Vec<(&'static str, Duration)> {
+        let mut processes = match &self.parts {
+            Parts::Up { process, .. } => vec![("topicswitch", process.id())],
+            Parts::Network(network) => network.processes().to_vec(),
+        };
+        processes.push(("generator", std::process::id()));
+        processes
+            .into_iter()
+            .map(|(name, pid)| (name, ProcessUse::of(pid).expect("it runs").cpu))
+            .collect()
     }
 
     /// Packets to the broker by what became of them, as the switch counts them.
