@@ -480,9 +480,8 @@ impl Controller {
     ///
     /// They go alone, or along with a batch that has just begun (`Apply::enqueue_with_garbage`).
     pub(crate) fn garbage(&self, is_drained: impl Fn(u8) -> bool) -> Vec<Write> {
-        let garbage = |write: &Write| {
-            matches!(write, Write::Group(_, None) | Write::Subscriber(_, None))
-        };
+        let garbage =
+            |write: &Write| matches!(write, Write::Group(_, None) | Write::Subscriber(_, None));
         let begins = self
             .batch
             .iter()

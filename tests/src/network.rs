@@ -121,7 +121,7 @@ impl Network {
         Self::configured(target, None, controller_flags)
     }
 
-    /// The same with a configuration file for broker and controller.
+    /// The same with a configuration file for broker, controller and `sim`.
     ///
     /// # Panics
     /// When a part of it cannot be started.
@@ -137,7 +137,7 @@ impl Network {
         Self::launch(target, None, "", true)
     }
 
-    /// The same with a configuration file for broker and controller.
+    /// The same with a configuration file for broker, controller and `sim`.
     ///
     /// # Panics
     /// When a part of it cannot be started.
@@ -176,7 +176,7 @@ impl Network {
             command.args(arguments.split_whitespace());
             command
         };
-        let switch = match target {
+        let mut switch = match target {
             Target::Bmv2 => {
                 let mut bmv2 = Command::new("simple_switch_grpc");
                 bmv2.args(["--no-p4", "-i", "1@sw1", "-i", "2@sw2", "-i", "3@sw3", "--"]);
@@ -188,6 +188,9 @@ impl Network {
                  --port 2=af-packet:sw2 --port 3=af-packet:sw3"
             )),
         };
+        if let Some(config) = config.filter(|_| target != Target::Bmv2) {
+            switch.arg("--config").arg(config);
+        }
         let switch = Process::start(switch, Some(&host));
         let listen = match dual_stack {
             true => format!("--listen {BROKER} --listen {BROKER_V6}"),

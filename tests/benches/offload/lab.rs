@@ -64,9 +64,11 @@ fn free_address(of: impl Fn(SocketAddr) -> std::io::Result<SocketAddr>) -> Socke
 }
 
 impl Lab {
-    pub(crate) fn start(site: Site) -> Self {
+    pub(crate) fn start(site: Site, spin_us: Option<u64>) -> Self {
         let config = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(config.path(), OFFLOADED).expect("it is written");
+        let spin = spin_us.map(|us| format!("sim: {{spin_us: {us}}}\n"));
+        let text = OFFLOADED.to_owned() + &spin.unwrap_or_default();
+        std::fs::write(config.path(), text).expect("it is written");
         let (broker, parts) = match site {
             Site::Up => {
                 let broker = free_address(|any| UdpSocket::bind(any)?.local_addr());

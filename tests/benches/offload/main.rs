@@ -25,14 +25,18 @@ pub(crate) struct Plan {
     pub(crate) time: Duration,
     /// PUBLISH a second, where there is a rate.
     pub(crate) rate: Option<f64>,
+    /// Another `sim.spin_us` than the default.
+    spin_us: Option<u64>,
 }
 
 const USAGE: &str = "\
 cargo bench -p system-tests --bench offload -- WHAT [--on up|sim|bmv2] [--seconds N] [--rate N]
+    [--spin-us N]
   latency  QoS 0 offloaded and through the broker, in turns; then who sees the packets
   install  SUBSCRIBE until its SUBACK, which waits for the switch
   churn    subscriptions changed in a second
   moves    a topic moved from group to group under load
+  --spin-us: how long a worker of sim looks for the next frame before it sleeps (`sim.spin_us`)
 SITE: up (one process, UDP sockets; the default), sim or bmv2 (processes in network namespaces)";
 
 impl Plan {
@@ -42,6 +46,7 @@ impl Plan {
             site: Site::Up,
             time: Duration::from_secs(10),
             rate: None,
+            spin_us: None,
         };
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -49,6 +54,7 @@ impl Plan {
                 "--on" => plan.site = Site::named(&args.next()?)?,
                 "--seconds" => plan.time = Duration::from_secs(args.next()?.parse().ok()?),
                 "--rate" => plan.rate = Some(args.next()?.parse().ok()?),
+                "--spin-us" => plan.spin_us = Some(args.next()?.parse().ok()?),
                 _ if plan.what.is_empty() => plan.what = arg,
                 _ => return None,
             }
@@ -80,7 +86,7 @@ fn main() {
             machine.cpu, machine.cores, machine.kernel, machine.load_average
         );
     }
-    let lab = Lab::start(plan.site);
+    let lab = Lab::start(plan.site, plan.spin_us);
     println!("{} on {:?}", plan.what, plan.site);
     measure(&lab, &plan);
 }
