@@ -30,6 +30,7 @@ async fn connect(client: &mut TestClient, client_id: String) {
 }
 
 /// Where a test runs.
+#[expect(clippy::large_enum_variant, reason = "one for a test")]
 enum Lab {
     Here(System),
     Hosts(Box<Network>),
