@@ -152,3 +152,22 @@ fn a_change_costs_what_it_changes() {
     let written: usize = batches.iter().map(Vec::len).sum();
     assert_eq!(written, 2, "one group and one topic: {batches:?}");
 }
+
+#[test]
+fn what_comes_while_leftovers_are_deleted_is_written_right_after() {
+    let mut bench = Bench::new(config());
+    bench.learn(3);
+    bench.set_topic(1, topic(1, &[1, 2]));
+    bench.settle();
+    bench.set_topic(1, topic(2, &[1]));
+    bench.run();
+    bench.now += Duration::from_millis(config().drain_ms);
+    let batch = bench.device.next_batch(bench.now);
+    let batch = batch.expect("the group before goes");
+    assert!(batch.iter().all(|update| update.op == Op::Delete));
+    let revision = bench.set_topic(2, topic(3, &[3]));
+    let results = bench.state.write(&batch);
+    bench.device.batch_done(bench.now, results);
+    bench.run();
+    assert_eq!(bench.installed(), Some(revision));
+}

@@ -247,7 +247,8 @@ impl Device {
     /// for their answers.
     pub fn next_batch(&mut self, now: Instant) -> Option<Vec<Update>> {
         loop {
-            if self.apply.is_idle() {
+            let was_idle = self.apply.is_idle();
+            if was_idle {
                 self.wake(now);
                 self.measure(now);
                 self.tend_publications(now);
@@ -265,6 +266,8 @@ impl Device {
             match self.apply.next_step(now, &self.plan) {
                 Step::Write(batch) => return Some(batch),
                 Step::Finished => self.finish(),
+                // What came while leftovers were deleted has not been looked at yet.
+                Step::Rest if !was_idle && self.apply.is_idle() => {}
                 Step::Rest => return None,
             }
         }
