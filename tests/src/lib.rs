@@ -31,6 +31,7 @@ pub mod plain_broker;
 pub mod process;
 pub mod python;
 pub mod system;
+pub mod topics;
 pub mod veth_switch;
 pub mod workload;
 

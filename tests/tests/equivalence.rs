@@ -67,7 +67,8 @@ fn a_seed_of_your_choice_observes_the_same() {
 #[test]
 fn a_burst_under_an_alias_that_was_not_registered_keeps_its_order() {
     use mqttsn::types::Qos;
-    use system_tests::workload::{Op, Topic};
+    use system_tests::topics::Topic;
+    use system_tests::workload::Op;
     let topic = Topic::Short(*b"xy");
     let connect = |client| Op::Connect {
         client,

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mqttsn::Packet;
-use mqttsn::packet::Publish;
-use mqttsn::types::{Alias, MsgId, Qos, TopicIdType};
-use topicswitch::client::{Answer, ClientCore, ConnectOptions, RequestError, Retry, Will};
+use mqttsn::types::{Alias, Qos};
+use topicswitch::client::{ClientCore, ConnectOptions, RequestError, Retry, Will};
 
-use super::events::{Connecting, Op, Topic, predefined_name, without_group};
+use super::events::{Connecting, Op};
 use super::links::Millis;
-use crate::frame::{Checksum, Datagram};
 use crate::hosts::BROKER;
+use crate::topics::Topic;
 
+mod frames;
+mod hearing;
+
+/// Until a client that has moved says so again.
+const ANNOUNCED: Millis = 100;
 /// How long a client sleeps.
 const SLEEP: Duration = Duration::from_secs(20_000);
 /// A keep-alive timer from this on never runs out in a history.
@@ -48,6 +51,8 @@ enum Todo {
     Wake,
     /// PINGREQ, so that the broker hears of the client in time.
     Ping,
+    /// PINGREQ until there is an answer.
+    Announce,
 }
 
 /// A step that the client took.
@@ -96,6 +101,10 @@ pub(super) struct Client {
     incarnation: u32,
     published_count: u32,
     roamed: u8,
+    /// Behind its other port.
+    moved: bool,
+    /// When it says again that it has moved.
+    again_at: Millis,
     keep_alive: u16,
     last_sent: Millis,
     connecting: Option<Connecting>,
@@ -139,6 +148,11 @@ fn client_ip(v6: bool, roamed: u8, n: u8) -> IpAddr {
     }
 }
 
+/// The switch's port of client `n`, or its other one.
+pub(super) fn port(n: u8, other: bool) -> u32 {
+    u32::from(n) + if other { 64 } else { 2 }
+}
+
 impl Client {
     pub(super) fn new(n: u8, v6: bool, tag: Option<u16>) -> Self {
         // A request sent again would be another observation; no frame is lost here.
@@ -155,6 +169,8 @@ impl Client {
             incarnation: 0,
             published_count: 0,
             roamed: 0,
+            moved: false,
+            again_at: 0,
             keep_alive: LONG,
             last_sent: 0,
             connecting: None,
@@ -175,8 +191,8 @@ impl Client {
     }
 
     /// The switch's port that it is behind.
-    pub(super) fn port(n: u8) -> u32 {
-        u32::from(n) + 2
+    pub(super) fn port(&self) -> u32 {
+        port(self.n, self.moved)
     }
 
     pub(super) fn mac(n: u8) -> [u8; 6] {
@@ -339,6 +355,10 @@ impl Client {
                 let from = SocketAddr::new(self.address.ip(), 9);
                 self.send_from(from, [&tag[..], &publish].concat());
             }
+            Op::Move if active && !self.pings() => {
+                self.moved = !self.moved;
+                todo.push_back(Todo::Announce);
+            }
             Op::Disconnect if active => todo.push_back(Todo::Disconnect),
             Op::Sleep if active => todo.push_back(Todo::Sleep),
             Op::Wake if self.state == State::Asleep => todo.push_back(Todo::Wake),
@@ -354,7 +374,8 @@ impl Client {
     /// When it wants to do something by itself.
     pub(super) fn next(&self) -> Option<Millis> {
         if self.doing.is_some() {
-            return None;
+            let announces = matches!(self.doing, Some(Todo::Announce));
+            return announces.then_some(self.again_at);
         }
         let todo = (!self.todo.is_empty()).then_some(self.pause_until);
         let ping = self.last_sent + u64::from(self.keep_alive) * 750;
@@ -370,6 +391,9 @@ impl Client {
                 false => None,
             };
             self.act(now, at, round, todo.unwrap_or(Todo::Ping));
+        }
+        if matches!(self.doing, Some(Todo::Announce)) && self.again_at <= now {
+            self.announce(now);
         }
         self.flush(now);
         if self.is_idle()
@@ -397,6 +421,10 @@ impl Client {
                 self.core.ping(at, &id)
             }
             Todo::Ping => self.core.ping(at, ""),
+            Todo::Announce => {
+                self.again_at = now + ANNOUNCED;
+                self.core.ping(at, "")
+            }
             Todo::Publish {
                 topic,
                 qos,
@@ -446,222 +474,5 @@ impl Client {
             sent: now,
         });
         self.core.publish(at, alias, qos, retain, &data)
-    }
-
-    /// The last PUBLISH of QoS 1 again.
-    fn again(&mut self) {
-        if let Some((id, mut payload)) = self.last_publish.clone() {
-            self.again.push(id);
-            let flags = if payload[0] == 1 { 4 } else { 2 };
-            payload[flags] |= 0x80;
-            let datagram = self.datagram(self.address, payload);
-            self.frames.push(datagram.frame());
-        }
-    }
-
-    /// A PUBLISH at QoS −1 that is long, or damaged.
-    fn publish_alone(&mut self, now: Millis, round: usize, op: &Op, name: [u8; 2]) {
-        self.published_count += 1;
-        let id = format!("p{}:{}", self.n, self.published_count);
-        let topic = Topic::Short(name).name();
-        let mut data = format!("{id} {topic} ").into_bytes();
-        let damaged = matches!(op, Op::Damaged(_));
-        if !damaged {
-            // With this it fills an Ethernet frame, give or take a few octets.
-            data.resize(1425 + self.published_count as usize % 20, b'.');
-        }
-        let publish = Packet::Publish(Publish {
-            dup: false,
-            qos: Qos::MinusOne,
-            retain: false,
-            alias: Alias::short(name),
-            msg_id: MsgId(0),
-            data: &data,
-        });
-        let mut payload = vec![0; publish.encoded_len()];
-        publish.encode(&mut payload).expect("short enough");
-        let mut datagram = self.datagram(self.address, payload);
-        if damaged {
-            datagram.checksum = Checksum::Flipped(0x0100);
-        } else {
-            let qos = Qos::MinusOne;
-            self.published.push(Published {
-                id,
-                topic,
-                qos,
-                round,
-                sent: now,
-            });
-        }
-        self.frames.push(datagram.frame());
-    }
-
-    /// A datagram of somebody else's, or of nobody's.
-    fn send_from(&mut self, from: SocketAddr, payload: Vec<u8>) {
-        let datagram = self.datagram(from, payload);
-        self.frames.push(datagram.frame());
-    }
-
-    fn datagram(&self, src: SocketAddr, payload: Vec<u8>) -> Datagram {
-        Datagram {
-            eth_src: Client::mac(self.n),
-            eth_dst: BROKER.mac,
-            tag: self.tag,
-            src,
-            dst: broker_at(src.is_ipv6()),
-            tos: 0,
-            identification: 0,
-            ttl: 64,
-            checksum: Checksum::Right,
-            payload,
-        }
-    }
-
-    fn flush(&mut self, now: Millis) {
-        while let Some(payload) = self.core.poll_transmit() {
-            if self.state == State::Crashed {
-                continue;
-            }
-            let flags = if payload[0] == 1 { 4 } else { 2 };
-            let qos = (payload[flags - 1] == 0x0c).then(|| payload[flags] & 0x60);
-            if qos != Some(0x60) {
-                // QoS −1 is no sign of life: whoever knows that says PINGREQ beside it.
-                self.last_sent = now;
-            }
-            if qos == Some(0x20) {
-                let id = format!("p{}:{}", self.n, self.published_count);
-                self.last_publish = Some((id, payload.clone()));
-            }
-            let datagram = self.datagram(self.address, payload);
-            self.frames.push(datagram.frame());
-        }
-    }
-
-    /// The frames that it sends.
-    pub(super) fn take_frames(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.frames)
-    }
-
-    /// Takes a frame that came over its wire.
-    pub(super) fn hear(
-        &mut self,
-        now: Millis,
-        at: Instant,
-        round: usize,
-        (frame, by_broker): (&[u8], bool),
-    ) {
-        if frame.get(..6) != Some(&Client::mac(self.n)[..]) {
-            return; // Flooded.
-        }
-        let datagram = match Datagram::read(frame) {
-            Ok(datagram) => datagram,
-            Err(why) => return self.strange.push(format!("a frame that is broken: {why}")),
-        };
-        if datagram.dst != self.address {
-            return; // It lives there no more.
-        }
-        if matches!(datagram.checksum, Checksum::Flipped(_)) {
-            return; // Damaged: its host drops it.
-        }
-        if datagram.src != broker_at(self.address.is_ipv6())
-            || datagram.checksum != Checksum::Right
-            || datagram.tag != self.tag
-        {
-            return self
-                .strange
-                .push(format!("a strange datagram: {datagram:?}"));
-        }
-        if matches!(self.state, State::Off | State::Asleep | State::Crashed) {
-            return; // It does not listen.
-        }
-        self.core.handle_datagram(at, &datagram.payload);
-        while let Some(message) = self.core.poll_message() {
-            let topic = match message.alias.topic_id_type {
-                TopicIdType::Normal => self.core.topic_name(message.alias).map(str::to_owned),
-                TopicIdType::Predefined => Some(predefined_name(message.alias.topic_id)),
-                TopicIdType::Short => {
-                    let octets = message.alias.topic_id.to_be_bytes();
-                    Some(String::from_utf8_lossy(&octets).into_owned())
-                }
-            };
-            let early = matches!(&self.doing, Some(Todo::Subscribe(filter, _))
-                if topic.is_none() && message.data.split(|b| *b == b' ').nth(1) == Some(without_group(&filter.name()).as_bytes()));
-            if early {
-                // MQTT 3.1.1 §3.8.4: it may come before the SUBACK. But the SUBACK tells the topic
-                // id, and without that the client cannot know what this is.
-                continue;
-            }
-            let topic = topic.unwrap_or_else(|| format!("unknown {:?}", message.alias));
-            let text = String::from_utf8_lossy(&message.data);
-            let mut words = text.split(' ');
-            let id = words.next().unwrap_or_default().to_owned();
-            let told = words.next().unwrap_or_default();
-            if told != topic {
-                let by = if by_broker { "broker" } else { "data plane" };
-                let why = format!("{id} of {told} came from the {by} under the alias of {topic}");
-                self.strange.push(why);
-            }
-            self.received.push(Delivery {
-                round,
-                id,
-                topic,
-                qos: message.qos,
-                retain: message.retain,
-                dup: message.dup,
-                by_broker,
-            });
-        }
-        if let Some(answer) = self.core.poll_answer() {
-            self.answered(now, &answer);
-        } else if self.core.is_disconnected()
-            && !self.took_over
-            && self.state == State::Active
-            && !matches!(self.doing, Some(Todo::Connect(_)))
-        {
-            self.note("told DISCONNECT".to_owned());
-            self.end();
-        }
-        self.poll(now, at, round);
-    }
-
-    fn note(&mut self, answer: String) {
-        if let Some(taken) = self.taken.last_mut() {
-            taken.answers.push(answer);
-        }
-    }
-
-    fn end(&mut self) {
-        self.state = State::Off;
-        self.todo.clear();
-        self.doing = None;
-    }
-
-    fn answered(&mut self, now: Millis, answer: &Result<Answer, RequestError>) {
-        let Some(doing) = self.doing.take() else {
-            return;
-        };
-        self.pause_until = self.pause_until.max(now);
-        // Topic ids are the broker's to choose.
-        let text = match answer {
-            Ok(Answer::Registered(_)) => "Registered".to_owned(),
-            Ok(Answer::Subscribed { qos, .. }) => format!("Subscribed {qos:?}"),
-            answer => format!("{answer:?}"),
-        };
-        if !matches!(doing, Todo::Ping) || answer.is_err() {
-            self.note(text);
-        }
-        match (&doing, answer) {
-            (Todo::Register(name), Ok(Answer::Registered(id))) => {
-                self.aliases.insert(name.clone(), *id);
-            }
-            (Todo::Sleep, Ok(_)) => self.state = State::Asleep,
-            (Todo::Wake, Ok(_)) => self.state = State::Asleep,
-            (Todo::Disconnect, Ok(_)) => self.end(),
-            // The DISCONNECT of the client that is lost comes first, to the same address.
-            (Todo::Connect(_), Err(RequestError::Disconnected(_))) if self.took_over => {}
-            (Todo::Connect(_), Ok(_)) => self.took_over = false,
-            (_, Err(RequestError::Disconnected(_))) => self.end(),
-            _ => {}
-        }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::client::Client;
+use super::client::port;
 use super::events::History;
 use super::links::{Millis, Way};
 use super::rpc::{Ask, Asks, Connection, VirtualSwitch};
@@ -94,8 +94,15 @@ impl Control {
     pub(super) fn new(history: &History, pipeline: PipelineConfig) -> Self {
         let mut ports: Vec<(u32, Box<dyn Port>)> = Vec::new();
         let mut wires = Vec::new();
-        let numbers =
-            std::iter::once(u32::from(BROKER.port)).chain((0..history.clients).map(Client::port));
+        let others: &[bool] = if history.moves() {
+            &[false, true]
+        } else {
+            &[false]
+        };
+        let clients = others
+            .iter()
+            .flat_map(|other| (0..history.clients).map(|n| port(n, *other)));
+        let numbers = std::iter::once(u32::from(BROKER.port)).chain(clients);
         for number in numbers {
             let (port, link) = mem_pair("wire", QUEUE);
             ports.push((number, Box::new(port)));
@@ -121,6 +128,7 @@ impl Control {
             election_id: ELECTION_ID,
             ports: wires.iter().map(|(number, _)| *number as u16).collect(),
             policy: history.policy.clone(),
+            on_broker_loss: history.on_broker_loss,
             // Histories are short.
             hot: HotConfig {
                 interval_ms: 100,

@@ -1,11 +1,10 @@
 //! What happens in a history.
 
-use std::fmt;
-
-use controller::Policy;
-use mqttsn::types::{Alias, Qos, TopicRef};
+use controller::{OnBrokerLoss, Policy};
+use mqttsn::types::Qos;
 
 use super::client::Client;
+use crate::topics::Topic;
 
 /// Everything that happens, and how it is scheduled. The same history gives the same run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +23,10 @@ pub struct History {
     pub room: Option<Room>,
     /// What the controller offloads.
     pub policy: Policy,
+    /// The broker keeps its sessions and messages when it ends.
+    pub persistent: bool,
+    /// What the controller does when the broker is lost.
+    pub on_broker_loss: OnBrokerLoss,
     /// One after the other.
     pub rounds: Vec<Round>,
 }
@@ -145,6 +148,9 @@ pub enum Op {
         /// The generation.
         generation: u8,
     },
+    /// The client's host moves to another port of the switch, with its addresses, and says PINGREQ
+    /// until it is heard. The round lasts until everybody must know where it is.
+    Move,
     /// DISCONNECT.
     Disconnect,
     /// DISCONNECT with a duration. From its answer on the client hears nothing.
@@ -175,65 +181,9 @@ pub enum Fault {
     /// The switch starts anew: with its program, without entries. A round of its own, for frames
     /// are lost until the controller has been there.
     Restart,
-}
-
-/// A topic or a filter, as a client names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Topic {
-    /// By name.
-    Name(String),
-    /// By predefined topic id.
-    Predefined(u16),
-    /// By short name.
-    Short([u8; 2]),
-}
-
-/// The predefined topics; the second one is also published to by name.
-pub const PREDEFINED: [(u16, &str); 2] = [(1, "pre/one"), (2, "a/b")];
-
-impl Topic {
-    /// As a request carries it.
-    pub fn as_ref(&self) -> TopicRef<'_> {
-        match self {
-            Topic::Name(name) => TopicRef::Name(name),
-            Topic::Predefined(id) => TopicRef::Predefined(*id),
-            Topic::Short(name) => TopicRef::Short(*name),
-        }
-    }
-
-    /// The alias that needs no registration.
-    pub fn alias(&self) -> Option<Alias> {
-        match self {
-            Topic::Name(_) => None,
-            Topic::Predefined(id) => Some(Alias::predefined(*id)),
-            Topic::Short(name) => Some(Alias::short(*name)),
-        }
-    }
-
-    /// The name of the topic, or the filter.
-    pub fn name(&self) -> String {
-        match self {
-            Topic::Name(name) => name.clone(),
-            Topic::Predefined(id) => predefined_name(*id),
-            Topic::Short(name) => String::from_utf8_lossy(name).into_owned(),
-        }
-    }
-}
-
-/// The filter of a `$share` subscription without its group; other filters as they are.
-pub fn without_group(filter: &str) -> &str {
-    let parts = filter.strip_prefix("$share/");
-    let parts = parts.and_then(|parts| parts.split_once('/'));
-    parts.map_or(filter, |(_, filter)| filter)
-}
-
-/// The name behind a predefined id.
-pub fn predefined_name(id: u16) -> String {
-    let known = PREDEFINED.iter().find(|(known, _)| *known == id);
-    known.map_or_else(
-        || format!("predefined:{id}"),
-        |(_, name)| (*name).to_owned(),
-    )
+    /// The broker is killed, and starts again after this time; the broker alone, too. A round of
+    /// its own, for what clients say meanwhile is lost.
+    RestartBroker(u16),
 }
 
 /// The VLAN of tagged clients.
@@ -246,6 +196,12 @@ impl History {
         Client::new(n, self.v6.contains(&n), tag)
     }
 
+    /// Whether hosts move to other ports of the switch.
+    pub(super) fn moves(&self) -> bool {
+        let mut steps = self.rounds.iter().flat_map(|round| &round.steps);
+        steps.any(|step| matches!(step.what, What::Client(_, Op::Move)))
+    }
+
     /// How many steps there are.
     pub fn len(&self) -> usize {
         self.rounds.iter().map(|round| round.steps.len()).sum()
@@ -254,15 +210,5 @@ impl History {
     /// Whether nothing happens.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Topic::Name(name) => f.write_str(name),
-            Topic::Predefined(id) => write!(f, "predefined:{id}"),
-            Topic::Short(name) => write!(f, "short:{}", String::from_utf8_lossy(name)),
-        }
     }
 }

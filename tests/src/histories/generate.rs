@@ -1,22 +1,14 @@
 //! Which histories there are.
 
-use controller::Policy;
+use controller::{OnBrokerLoss, Policy};
 use mqttsn::types::Qos;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::client::LONG;
-use super::events::{
-    Connecting, Fault, History, Op, PREDEFINED, Pace, Room, Round, Step, Topic, What, WillOf,
-};
-
-/// Names that are published to.
-const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b/c", "a/b/c"];
-/// Filters that are subscribed to, with wildcards and without.
-const FILTERS: [&str; 9] = ["a", "a/b", "a/c", "b/c", "a/+", "+/c", "#", "a/#", "+/+"];
-/// Short names.
-const SHORT: [[u8; 2]; 2] = [*b"xy", *b"zz"];
+use super::events::{Connecting, Fault, History, Op, Pace, Room, Round, Step, What, WillOf};
+use crate::topics::{FILTERS, NAMES, PREDEFINED, SHORT, Topic};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -45,6 +37,7 @@ struct Generator {
     slow: bool,
     clients: Vec<Known>,
     faults: bool,
+    persistent: bool,
 }
 
 /// The history of this seed.
@@ -94,6 +87,7 @@ pub fn history(seed: u64) -> History {
         members_qos,
         slow: random.random_ratio(1, 8),
         faults: random.random_ratio(1, 2),
+        persistent: random.random_ratio(2, 3),
         random,
         clients: vec![off; clients],
     };
@@ -107,6 +101,8 @@ pub fn history(seed: u64) -> History {
     }
     first.steps.sort_by_key(|step| step.at);
     rounds.push(first);
+    let persistent = generator.persistent;
+    let on_broker_loss = generator.of(&[OnBrokerLoss::Keep, OnBrokerLoss::Release]);
     let count = generator.random.random_range(4..16);
     while rounds.len() < count {
         rounds.push(generator.round());
@@ -119,6 +115,8 @@ pub fn history(seed: u64) -> History {
         pace,
         room,
         policy,
+        persistent,
+        on_broker_loss,
         rounds,
     }
 }
@@ -182,10 +180,12 @@ impl Generator {
     fn connect(&mut self, n: usize, or_dirty: bool) -> Op {
         let clean = !or_dirty || self.random.random_ratio(2, 3);
         let how = self.connecting(clean);
+        // Without CleanSession the will before stays, if there is no new one.
+        let will = self.clients[n].will.take().filter(|_| !clean);
         self.clients[n] = Known {
             state: State::Active,
             keep_alive: how.keep_alive,
-            will: how.will.clone(),
+            will: how.will.clone().or(will),
         };
         Op::Connect(how)
     }
@@ -242,8 +242,10 @@ impl Generator {
                     let Op::Connect(how) = self.connect(n, true) else {
                         unreachable!("connect gives CONNECT")
                     };
+                    self.clients[n].will = how.will.clone();
                     (Op::Lose(how), will)
                 }
+                90..92 if known.keep_alive == LONG => (Op::Move, false),
                 90..95 => {
                     let (clean, ip) = (self.random.random_ratio(1, 3), self.random.random());
                     (Op::Roam { clean, ip }, will)
@@ -258,6 +260,17 @@ impl Generator {
                 }
             },
         }
+    }
+
+    fn restart_broker(&mut self) -> Fault {
+        if !self.persistent && self.clients.iter().all(|known| known.keep_alive == LONG) {
+            // It knows nobody any more.
+            for known in &mut self.clients {
+                known.state = State::Off;
+                known.will = None;
+            }
+        }
+        Fault::RestartBroker(self.of(&[0, 20, 150, 350, 800]))
     }
 
     fn fault(&mut self) -> Fault {
@@ -276,7 +289,11 @@ impl Generator {
     fn round(&mut self) -> Round {
         let mut steps = Vec::new();
         if self.faults && self.random.random_ratio(1, 15) {
-            let what = What::Fault(Fault::Restart);
+            let fault = match self.random.random() {
+                true => Fault::Restart,
+                false => self.restart_broker(),
+            };
+            let what = What::Fault(fault);
             return Round {
                 steps: vec![Step { at: 0, what }],
             };

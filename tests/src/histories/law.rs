@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use mqttsn::types::Qos;
 
 use super::client::{Client, Delivery, Published, Taken};
-use super::events::{Op, Topic, without_group};
+use super::events::Op;
 use super::world::Run;
+use crate::topics::{Topic, without_group};
 
 /// Compares the runs; the violations, in words.
 pub(super) fn compare(alone: &Run, whole: &Run) -> Vec<String> {
@@ -26,6 +27,7 @@ pub(super) fn compare(alone: &Run, whole: &Run) -> Vec<String> {
     let sent = Sent {
         alone: messages(alone),
         whole: messages(whole),
+        restarts: &whole.restarts,
         again: whole
             .clients
             .iter()
@@ -58,6 +60,8 @@ struct Sent<'a> {
     whole: BTreeMap<&'a str, &'a Published>,
     /// What publishers sent again.
     again: Vec<&'a str>,
+    /// Rounds in which the broker was killed.
+    restarts: &'a [usize],
 }
 
 fn messages(run: &Run) -> BTreeMap<&str, &Published> {
@@ -116,8 +120,10 @@ fn is_free(id: &str, to: &Client, other: &Client, sent: &Sent<'_>) -> bool {
         .any(|(alone, whole)| {
             let concerned = concerns(&alone.op, &in_alone.topic)
                 // It may wait in the broker for a client that then forgets what waits.
-                || (matches!(alone.op, Op::Sleep | Op::Wake) && forgets(to, alone.round));
-            concerned && (before(alone, in_alone) || before(whole, in_whole))
+                || (matches!(alone.op, Op::Sleep | Op::Wake) && forgets(to, alone.round, sent));
+            // Who moves misses what is sent to its old port until everybody knows.
+            let moves = matches!(alone.op, Op::Move);
+            moves || (concerned && (before(alone, in_alone) || before(whole, in_whole)))
         })
 }
 
@@ -130,8 +136,11 @@ fn is_dead(client: &Client, round: usize) -> bool {
     last.is_some_and(|taken| matches!(taken.op, Op::Crash))
 }
 
-/// Whether the client begins anew after this round.
-fn forgets(client: &Client, round: usize) -> bool {
+/// Whether the client begins anew after this round, or the broker does.
+fn forgets(client: &Client, round: usize, sent: &Sent<'_>) -> bool {
+    if sent.restarts.iter().any(|restart| *restart > round) {
+        return true;
+    }
     let mut later = client.taken.iter().filter(|taken| taken.round > round);
     later.any(|taken| match &taken.op {
         Op::Connect(how) => how.clean,
@@ -150,7 +159,7 @@ fn is_free_will(_id: &str, to: &Client) -> bool {
 fn concerns(op: &Op, topic: &str) -> bool {
     match op {
         Op::Subscribe(filter, _) | Op::Unsubscribe(filter) => matches(filter, topic),
-        Op::Publish { .. } | Op::Sleep | Op::Wake => false,
+        Op::Publish { .. } | Op::Sleep | Op::Wake | Op::Move => false,
         Op::Again | Op::Long(_) | Op::Damaged(_) | Op::Spoof(_) | Op::Forge { .. } => false,
         Op::Connect(_) | Op::Lose(_) | Op::Roam { .. } | Op::Disconnect | Op::Crash => true,
     }
@@ -190,28 +199,24 @@ fn deliveries(alone: &Client, whole: &Client, sent: &Sent<'_>, broken: &mut Vec<
         let a = in_alone.get(&key).unwrap_or(&none);
         let w = in_whole.get(&key).unwrap_or(&none);
         let free = !retain && is_free(id, alone, whole, sent);
-        let fine = if free {
-            // Twice only as a repetition.
-            let sent = 1 + sent.again.iter().filter(|again| **again == id).count();
-            w.iter()
-                .skip(sent)
-                .all(|again| again.dup && again.qos == Qos::One)
-        } else {
-            // A copy at QoS 1 may come again, with DUP, when its acknowledgement crossed a request.
-            let qos = |came: &[&Delivery]| {
-                let again = |d: &Delivery| d.dup && d.qos == Qos::One;
-                let mut first = came.to_vec();
-                while first.len() > 1
-                    && let Some(at) = first.iter().rposition(|d| again(d))
-                {
-                    first.remove(at);
-                }
-                let mut qos: Vec<i8> = first.iter().map(|d| level(d.qos)).collect();
-                qos.sort_unstable();
-                qos
-            };
-            qos(a) == qos(w)
+        // A copy at QoS 1 may come again, with DUP, when its acknowledgement crossed a request.
+        let qos = |came: &[&Delivery]| {
+            let again = |d: &Delivery| d.dup && d.qos == Qos::One;
+            let mut first = came.to_vec();
+            while first.len() > 1
+                && let Some(at) = first.iter().rposition(|d| again(d))
+            {
+                first.remove(at);
+            }
+            let mut qos: Vec<i8> = first.iter().map(|d| level(d.qos)).collect();
+            qos.sort_unstable();
+            qos
         };
+        let same = qos(a) == qos(w);
+        // Twice only as a repetition.
+        let times = 1 + sent.again.iter().filter(|again| **again == id).count();
+        let mut more = w.iter().skip(times);
+        let fine = same || (free && more.all(|again| again.dup && again.qos == Qos::One));
         if !fine {
             let topic = a.first().or(w.first()).map_or("?", |d| &d.topic);
             let round = sent.alone.get(id).map(|message| message.round);
@@ -267,7 +272,7 @@ fn shared_deliveries(members: &[(&Client, &Client)], sent: &Sent<'_>, broken: &m
             continue; // A will: its client's round is not known.
         };
         let free = members.iter().any(|(alone, whole)| {
-            is_free(id, alone, whole, sent) || is_left_behind(alone, message.round)
+            is_free(id, alone, whole, sent) || is_left_behind(alone, message.round, sent)
         });
         let (a, w) = (
             in_alone.get(id).copied().unwrap_or(0),
@@ -285,11 +290,11 @@ fn shared_deliveries(members: &[(&Client, &Client)], sent: &Sent<'_>, broken: &m
 
 /// Whether a message of the round may be lost with the member that was chosen: it is gone without a
 /// word in this round, or waits in the broker for one that begins anew.
-fn is_left_behind(member: &Client, round: usize) -> bool {
+fn is_left_behind(member: &Client, round: usize, sent: &Sent<'_>) -> bool {
     let until = member.taken.iter().filter(|taken| taken.round <= round);
     let mut away = until.filter(|taken| matches!(taken.op, Op::Sleep | Op::Disconnect | Op::Crash));
     let crashes = |taken: &Taken| taken.round == round && matches!(taken.op, Op::Crash);
-    member.taken.iter().any(crashes) || (away.next().is_some() && forgets(member, round))
+    member.taken.iter().any(crashes) || (away.next().is_some() && forgets(member, round, sent))
 }
 
 fn level(qos: Qos) -> i8 {
@@ -327,8 +332,10 @@ fn order(name: &str, client: &Client, sent: &Sent<'_>, broken: &mut Vec<String>)
     for ((publisher, topic, qos, _), came) in streams {
         for (at, (late, late_message, number)) in came.iter().enumerate() {
             let overtaker = came[..at].iter().find(|(early, early_message, earlier)| {
-                let handed_over =
-                    late.by_broker && !early.by_broker && early_message.round == late_message.round;
+                // In one round, or the late one waited for the subscriber until then.
+                let at_once =
+                    early_message.round == late_message.round || early.round == late.round;
+                let handed_over = late.by_broker && !early.by_broker && at_once;
                 earlier > number && !handed_over
             });
             if let Some((_, _, earlier)) = overtaker {

@@ -107,8 +107,10 @@ fn simplify(best: &mut History, better: &mut Better<'_>) -> bool {
         contract,
         switch,
     } = best.pace;
-    let mut plainer = [best.clone(), best.clone(), best.clone(), best.clone()];
+    let mut plainer = [(); 6].map(|()| best.clone());
     plainer[3].policy = controller::Policy::All;
+    plainer[4].persistent = false;
+    plainer[5].on_broker_loss = controller::OnBrokerLoss::Keep;
     plainer[0].room = None;
     plainer[1].v6.clear();
     plainer[2].tagged.clear();

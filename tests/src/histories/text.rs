@@ -14,10 +14,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use controller::Policy;
+use controller::{OnBrokerLoss, Policy};
 use mqttsn::types::Qos;
 
-use super::events::{Connecting, Fault, History, Op, Pace, Room, Round, Step, Topic, What, WillOf};
+use super::events::{Connecting, Fault, History, Op, Pace, Room, Round, Step, What, WillOf};
+use crate::topics::Topic;
 
 fn level(qos: Qos) -> &'static str {
     match qos {
@@ -51,6 +52,12 @@ impl fmt::Display for History {
             Policy::All => {}
             Policy::Pinned(filters) => writeln!(f, "pinned {}", filters.join(" "))?,
             Policy::Hot => writeln!(f, "hot")?,
+        }
+        if self.persistent {
+            writeln!(f, "persistent")?;
+        }
+        if self.on_broker_loss == OnBrokerLoss::Release {
+            writeln!(f, "releases")?;
         }
         for round in &self.rounds {
             writeln!(f, "round")?;
@@ -119,6 +126,7 @@ impl fmt::Display for Op {
             Op::Forge { topic, generation } => {
                 write!(f, "forge topic={topic} generation={generation}")
             }
+            Op::Move => f.write_str("move"),
             Op::Disconnect => f.write_str("disconnect"),
             Op::Sleep => f.write_str("sleep"),
             Op::Wake => f.write_str("wake"),
@@ -138,6 +146,7 @@ impl fmt::Display for Fault {
             Fault::StallSwitch(ms) => write!(f, "stall-switch {ms}"),
             Fault::Refuse(updates) => write!(f, "refuse {updates}"),
             Fault::Restart => f.write_str("restart"),
+            Fault::RestartBroker(ms) => write!(f, "restart-broker {ms}"),
         }
     }
 }
@@ -297,6 +306,7 @@ fn op(words: &mut Words<'_>) -> Result<Op, String> {
             topic: words.value("topic")?,
             generation: words.value("generation")?,
         },
+        "move" => Op::Move,
         "disconnect" => Op::Disconnect,
         "sleep" => Op::Sleep,
         "wake" => Op::Wake,
@@ -315,6 +325,7 @@ fn fault(words: &mut Words<'_>) -> Result<Fault, String> {
         "stall-switch" => Fault::StallSwitch(words.number()?),
         "refuse" => Fault::Refuse(words.number()?),
         "restart" => Fault::Restart,
+        "restart-broker" => Fault::RestartBroker(words.number()?),
         other => return Err(format!("there is no fault `{other}`")),
     })
 }
@@ -339,6 +350,8 @@ fn line(history: &mut History, text: &str) -> Result<(), String> {
             history.policy = Policy::Pinned(filters);
         }
         "hot" => history.policy = Policy::Hot,
+        "persistent" => history.persistent = true,
+        "releases" => history.on_broker_loss = OnBrokerLoss::Release,
         "room" => {
             history.room = Some(Room {
                 entries: words.value("entries")?,
@@ -379,6 +392,8 @@ impl FromStr for History {
             },
             room: None,
             policy: Policy::All,
+            persistent: false,
+            on_broker_loss: OnBrokerLoss::Keep,
             rounds: Vec::new(),
         };
         for (number, text) in text.lines().enumerate() {

@@ -3,18 +3,23 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use broker::Broker;
 use controller::target::PipelineConfig;
 use offload::{FromBroker, FromController};
 
-use super::client::{Client, LONG, broker_at};
+use super::client::{Client, broker_at};
 use super::control::{Answer, Control, Said, way_of};
-use super::events::{Fault, History, Op, PREDEFINED, What};
+use super::events::History;
 use super::links::{Links, Millis, Way};
 use super::rpc::{Ask, Connection};
 use super::sabotage::Sabotage;
 use crate::frame::{Checksum, Datagram};
 use crate::hosts::BROKER;
+use crate::topics::PREDEFINED;
+use host::Host;
+
+mod arrivals;
+mod host;
+mod rounds;
 
 /// A round that takes so much longer than it has to is stuck.
 const STUCK: Millis = 60_000;
@@ -36,6 +41,8 @@ pub(super) struct Run {
     pub(super) clients: Vec<Client>,
     /// When each round began.
     pub(super) starts: Vec<Millis>,
+    /// Rounds in which the broker was killed.
+    pub(super) restarts: Vec<usize>,
     pub(super) strange: Vec<String>,
     /// PUBLISH messages that the broker saw, with a tag and without.
     pub(super) tagged: u64,
@@ -61,12 +68,13 @@ pub(super) struct World<'a> {
     now: Millis,
     base: Instant,
     links: Links<Item>,
-    broker: Broker,
+    host: Host,
     clients: Vec<Client>,
     control: Option<Control>,
     phase: Phase,
     round: usize,
     starts: Vec<Millis>,
+    restarts: Vec<usize>,
     not_before: &'a [Millis],
     grants_wanted: u64,
     sabotage: Option<Sabotage>,
@@ -110,13 +118,14 @@ impl<'a> World<'a> {
             now: 0,
             base,
             links: Links::new(seed),
-            broker: Broker::new(config, base).expect("a valid configuration"),
+            host: Host::new(config, history.persistent, base),
             clients: (0..history.clients).map(|n| history.client(n)).collect(),
             grants_wanted: if control.is_some() { 2 } else { 0 },
             control,
             phase: Phase::Before(0),
             round: 0,
             starts: Vec::new(),
+            restarts: Vec::new(),
             not_before,
             sabotage: None,
             strange: Vec::new(),
@@ -149,12 +158,13 @@ impl<'a> World<'a> {
             self.strange
                 .extend(strange.map(|why| format!("client {n}: {why}")));
         }
-        let stats = self.broker.stats();
+        let (tagged, untagged) = self.host.counted();
         Run {
-            tagged: stats.publish_tagged,
-            untagged: stats.publish_untagged,
+            tagged,
+            untagged,
             clients: self.clients,
             starts: self.starts,
+            restarts: self.restarts,
             strange: self.strange,
             trace: self.trace,
         }
@@ -167,6 +177,7 @@ impl<'a> World<'a> {
     /// Does all that is due now.
     async fn settle(&mut self) {
         loop {
+            self.start_broker();
             // First, so that what the last arrival led to is under way before a round may end.
             self.pump_broker();
             self.advance();
@@ -175,8 +186,9 @@ impl<'a> World<'a> {
                 self.clients[n].poll(now, at, round);
                 self.send_frames(n);
             }
-            if self.broker.next_deadline().is_some_and(|next| next <= at) {
-                self.broker.handle_timeout(at);
+            let due = self.host.broker.next_deadline();
+            if due.is_some_and(|next| next <= at) && self.broker_runs() {
+                self.host.broker.handle_timeout(at);
             }
             if let Some(control) = &mut self.control {
                 if control.switch_next.is_none_or(|next| next <= now) {
@@ -226,11 +238,14 @@ impl<'a> World<'a> {
         let thaw = control.map(|control| control.frozen_until);
         let join = control.map(|control| control.broker_cut_until);
         let clients = self.clients.iter().filter_map(Client::next).min();
+        let deadline = self.host.broker.next_deadline();
+        let deadline = deadline.filter(|_| self.broker_runs());
         [
             phase.filter(|at| *at > self.now),
             self.links.next(),
             clients,
-            self.broker.next_deadline().map(since),
+            deadline.map(since),
+            self.host.starts_at,
             control.and_then(|control| control.switch_next),
             control.and_then(|control| control.starts_at),
             thaw.filter(|at| *at > self.now),
@@ -317,8 +332,12 @@ impl<'a> World<'a> {
     }
 
     fn pump_broker(&mut self) {
+        if !self.broker_runs() {
+            return;
+        }
+        self.host.store();
         let links = self.history.pace.links;
-        while let Some(transmit) = self.broker.poll_transmit() {
+        while let Some(transmit) = self.host.broker.poll_transmit() {
             let to = transmit.to;
             let Some((n, tag)) = neighbour(&self.clients, to.ip()) else {
                 continue;
@@ -341,13 +360,14 @@ impl<'a> World<'a> {
             };
             self.links.send(self.now, Way::FromBroker, links, item);
         }
-        while let Some(message) = self.broker.poll_offload() {
+        while let Some(message) = self.host.broker.poll_offload() {
             if self.sabotage == Some(Sabotage::InstalledTooEarly)
                 && let FromBroker::Delta(delta) = &message
             {
                 let revision = delta.revision;
                 let at = self.at();
-                self.broker
+                self.host
+                    .broker
                     .handle_offload(at, FromController::Installed { revision });
             }
             let link = self.control.as_ref().and_then(|c| c.link.as_ref());
@@ -359,331 +379,9 @@ impl<'a> World<'a> {
         }
     }
 
-    fn send_frames(&mut self, n: usize) {
-        for frame in self.clients[n].take_frames() {
-            let item = Item::Frame {
-                frame,
-                by_broker: false,
-            };
-            let way = Way::Up(n as u8);
-            self.links
-                .send(self.now, way, self.history.pace.links, item);
-        }
-    }
-
-    /// Frames that leave the switch; `by_broker` where the broker sent what made them.
-    fn leave(&mut self, left: Vec<(u32, Vec<u8>)>, from: Option<u32>) {
-        let broker = u32::from(BROKER.port);
-        let by_broker = from == Some(broker);
-        for (port, frame) in left {
-            let way = match port {
-                port if port == broker => Way::ToBroker,
-                port => Way::Down((port - 2) as u8),
-            };
-            let item = Item::Frame { frame, by_broker };
-            self.links
-                .send(self.now, way, self.history.pace.links, item);
-        }
-    }
-
     fn note(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn arrive(&mut self, way: Way, item: Item) {
-        match &item {
-            Item::Ask(Ask::Write(_, updates, _)) => self.note(format!("{updates:?}").as_bytes()),
-            Item::ToBroker(_, message) => self.note(format!("{message:?}").as_bytes()),
-            _ => {}
-        }
-        let (now, at, round) = (self.now, self.at(), self.round);
-        match (way, item) {
-            (Way::Up(n), Item::Frame { frame, .. }) => {
-                self.note(&frame);
-                match &mut self.control {
-                    Some(control) => {
-                        let port = Client::port(n);
-                        let left = control.frame(now, port, &frame);
-                        self.leave(left, Some(port));
-                    }
-                    None => self.leave(vec![(BROKER.port.into(), frame)], None),
-                }
-            }
-            (Way::FromBroker, Item::Frame { frame, .. }) => {
-                let port = u32::from(BROKER.port);
-                match &mut self.control {
-                    Some(control) => {
-                        let left = control.frame(now, port, &frame);
-                        self.leave(left, Some(port));
-                    }
-                    None => {
-                        let n = frame[5];
-                        self.leave(vec![(Client::port(n), frame)], Some(port));
-                    }
-                }
-            }
-            (Way::ToBroker, Item::Frame { frame, .. }) => self.broker_hears(at, &frame),
-            (Way::Down(n), Item::Frame { frame, by_broker }) => {
-                self.note(&frame);
-                self.clients[usize::from(n)].hear(now, at, round, (&frame, by_broker));
-                self.send_frames(n.into());
-            }
-            (_, Item::ToBroker(number, message)) => self.contract(at, number, message),
-            // Another link may have come meanwhile, and stands for this one.
-            (_, Item::Closed) => {
-                let link = self.control.as_ref().and_then(|c| c.link.as_ref());
-                if link.is_none_or(|link| !link.leads) {
-                    self.broker.link_down(at);
-                }
-            }
-            (_, Item::ToController(number, message)) => {
-                if let Some(control) = &self.control
-                    && let Some(link) = &control.link
-                    && link.number == number
-                {
-                    // The controller may have closed it: that is seen when it is polled.
-                    let _ = link.end.tx.send(message);
-                }
-            }
-            (_, Item::Ask(Ask::Link(dialling))) => {
-                if let Some(control) = &mut self.control {
-                    control.dialling.push(dialling);
-                }
-            }
-            (_, Item::Ask(mut ask)) => {
-                if let Some(sabotage) = self.sabotage {
-                    sabotage.spoil(&mut ask);
-                }
-                if let Some(control) = &mut self.control {
-                    let left = control.ask(now, ask);
-                    self.leave(left, None);
-                }
-            }
-            (_, Item::Answer(answer)) => answer(),
-            (_, Item::Event(connection, event)) => {
-                if let Some(control) = &mut self.control {
-                    control.hear(connection, event);
-                }
-            }
-            (_, Item::Frame { .. }) => {}
-        }
-    }
-
-    /// What the broker's driver does with a message of the contract: a link begins with Hello.
-    fn contract(&mut self, at: Instant, number: u64, message: FromController) {
-        let Some(control) = &mut self.control else {
-            return;
-        };
-        let Some(link) = control.link.as_mut().filter(|link| link.number == number) else {
-            return;
-        };
-        match &message {
-            FromController::Hello { election_id, .. } => {
-                if !self.broker.takes_controller(at, *election_id) {
-                    control.link = None;
-                    return;
-                }
-                link.leads = true;
-                self.broker.link_up(at);
-            }
-            FromController::Standby { .. } => {
-                // Nobody else is there to lead. Whoever closed the link is seen when polled.
-                let _ = link.end.tx.send(FromBroker::Led(false));
-                return;
-            }
-            _ if !link.leads => return,
-            _ => {}
-        }
-        let message = match (self.sabotage, message) {
-            (
-                Some(Sabotage::NobodyPublishes),
-                FromController::Activity {
-                    query,
-                    mut sessions,
-                },
-            ) => {
-                for session in &mut sessions {
-                    session.idle = None;
-                }
-                FromController::Activity { query, sessions }
-            }
-            (_, message) => message,
-        };
-        self.broker.handle_offload(at, message);
-    }
-
-    fn broker_hears(&mut self, at: Instant, frame: &[u8]) {
-        self.note(frame);
-        let Ok(datagram) = Datagram::read(frame) else {
-            return;
-        };
-        if datagram.eth_dst != BROKER.mac
-            || datagram.dst != broker_at(datagram.dst.is_ipv6())
-            || matches!(datagram.checksum, Checksum::Flipped(_))
-        {
-            return;
-        }
-        let mut payload = &datagram.payload[..];
-        if self.sabotage == Some(Sabotage::NoGenerations) && payload.starts_with(&[14, 0xfe]) {
-            payload = &payload[14..];
-        }
-        self.broker.handle_datagram(at, datagram.src, payload);
-    }
-
-    // ---- Rounds -------------------------------------------------------------------------------
-
-    /// Begins and ends rounds, and begins steps.
-    fn advance(&mut self) {
-        loop {
-            match self.phase {
-                Phase::Over => return,
-                Phase::Before(start) => {
-                    let not_before = self.not_before.get(self.round).copied().unwrap_or(0);
-                    let in_force = self.broker.stats().grants >= self.grants_wanted;
-                    if self.now > start + STUCK {
-                        self.stuck(format!("not in force before round {}", self.round));
-                        return;
-                    }
-                    if self.now < start.max(not_before) || !in_force {
-                        return self.postpone(not_before);
-                    }
-                    if self.round >= self.history.rounds.len() {
-                        self.phase = Phase::Over;
-                        return;
-                    }
-                    self.starts.push(self.now);
-                    self.phase = Phase::During {
-                        start: self.now,
-                        until: self.now,
-                        next: 0,
-                    };
-                }
-                Phase::During { start, until, next } => {
-                    let steps = &self.history.rounds[self.round].steps;
-                    if let Some(step) = steps.get(next) {
-                        if self.now < start + Millis::from(step.at) {
-                            return;
-                        }
-                        let what = step.what.clone();
-                        let until = until.max(self.begin(&what));
-                        self.phase = Phase::During {
-                            start,
-                            until,
-                            next: next + 1,
-                        };
-                        continue;
-                    }
-                    let busy = self.clients.iter().find(|client| !client.is_idle());
-                    if self.now > until + STUCK {
-                        let who = busy.map(|client| (client.n, client.taken.last().cloned()));
-                        self.stuck(format!("round {} does not end: {who:?}", self.round));
-                        return;
-                    }
-                    if self.now < until || busy.is_some() || !self.links.is_quiet() {
-                        return;
-                    }
-                    self.round += 1;
-                    self.phase = Phase::Before(self.now + 1);
-                }
-            }
-        }
-    }
-
-    fn postpone(&mut self, not_before: Millis) {
-        if let Phase::Before(start) = &mut self.phase
-            && *start < not_before
-        {
-            *start = not_before;
-        }
-    }
-
-    fn stuck(&mut self, why: String) {
-        self.strange.push(why);
-        self.phase = Phase::Over;
-    }
-
-    /// Begins a step; until when the round lasts at least.
-    fn begin(&mut self, what: &What) -> Millis {
-        let (now, at, round) = (self.now, self.at(), self.round);
-        match what {
-            What::Wait => now,
-            What::Client(n, op) => {
-                let index = usize::from(*n);
-                let keep_alive = self.clients[index].keep_alive();
-                self.clients[index].begin(now, round, op);
-                self.clients[index].poll(now, at, round);
-                self.send_frames(index);
-                match op {
-                    // Until the broker must have noticed: its tolerance, once more if a row of the
-                    // publisher's came or went meanwhile (docs/data-plane.md), and the time in
-                    // which it asks for activity.
-                    Op::Crash if keep_alive < LONG => {
-                        now + Millis::from(keep_alive) * 1500 * 2 + 2500
-                    }
-                    _ => now,
-                }
-            }
-            What::Fault(fault) => {
-                self.fault(*fault);
-                now
-            }
-        }
-    }
-
-    fn fault(&mut self, fault: Fault) {
-        let now = self.now;
-        let at = self.at();
-        let until = |ms: u16| now + Millis::from(ms);
-        let toward_controller = [Way::Answers, Way::StreamOut, Way::ContractDown];
-        let Some(control) = &mut self.control else {
-            return;
-        };
-        match fault {
-            Fault::Kill(ms) => {
-                control.kill();
-                control.starts_at = Some(until(ms));
-                for way in toward_controller {
-                    self.links.lose(way);
-                }
-            }
-            Fault::Freeze(ms) => {
-                control.frozen_until = control.frozen_until.max(until(ms));
-                for way in toward_controller {
-                    self.links.stall(way, until(ms));
-                }
-            }
-            Fault::CutBroker(ms) => {
-                control.broker_cut_until = control.broker_cut_until.max(until(ms));
-                if control.link.take().is_some_and(|link| link.leads) {
-                    self.broker.link_down(at);
-                }
-            }
-            Fault::StallBroker(ms) => {
-                self.links.stall(Way::ContractDown, until(ms));
-                self.links.stall(Way::ContractUp, until(ms));
-            }
-            Fault::CutSwitch(ms) => {
-                control.switch_cut_until = control.switch_cut_until.max(until(ms));
-                control.cut_switch();
-                self.links.lose(Way::Requests);
-                self.links.lose(Way::Answers);
-            }
-            Fault::StallSwitch(ms) => {
-                for way in [Way::Requests, Way::Answers, Way::StreamIn, Way::StreamOut] {
-                    self.links.stall(way, until(ms));
-                }
-            }
-            Fault::Refuse(updates) => control.refuses = control.refuses.saturating_add(updates),
-            Fault::Restart => {
-                // Frames are lost until the controller has been there: nobody may miss one.
-                if self.clients.iter().any(Client::pings) {
-                    return;
-                }
-                control.restart();
-                self.grants_wanted = self.broker.stats().grants + 2;
-            }
         }
     }
 }

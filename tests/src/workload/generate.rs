@@ -2,62 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use mqttsn::types::{Alias, Qos, TopicRef};
+use mqttsn::types::Qos;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-/// Names that are published to.
-const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b/c", "a/b/c"];
-/// Filters that are subscribed to, with wildcards and without.
-const FILTERS: [&str; 9] = ["a", "a/b", "a/c", "b/c", "a/+", "+/c", "#", "a/#", "+/+"];
-/// Short names.
-const SHORT: [[u8; 2]; 2] = [*b"xy", *b"zz"];
-/// Predefined topics; the second one is also published to by name.
-const PREDEFINED: [(u16, &str); 2] = [(1, "pre/one"), (2, "a/b")];
+use crate::topics::{FILTERS, NAMES, PREDEFINED, SHORT, Topic};
 
 /// The predefined topics, as the broker is configured.
 pub(super) fn predefined() -> BTreeMap<u16, String> {
     PREDEFINED.map(|(id, name)| (id, name.to_owned())).into()
-}
-
-/// A topic or a filter, as a client names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Topic {
-    /// By name.
-    Name(&'static str),
-    /// By predefined topic id.
-    Predefined(u16),
-    /// By short name.
-    Short([u8; 2]),
-}
-
-impl Topic {
-    /// As a request carries it.
-    pub fn as_ref(&self) -> TopicRef<'_> {
-        match self {
-            Topic::Name(name) => TopicRef::Name(name),
-            Topic::Predefined(id) => TopicRef::Predefined(*id),
-            Topic::Short(name) => TopicRef::Short(*name),
-        }
-    }
-
-    /// The alias that needs no registration.
-    pub fn alias(&self) -> Option<Alias> {
-        match self {
-            Topic::Name(_) => None,
-            Topic::Predefined(id) => Some(Alias::predefined(*id)),
-            Topic::Short(name) => Some(Alias::short(*name)),
-        }
-    }
-
-    /// The name, empty where there is none to register.
-    pub fn name(&self) -> String {
-        match self {
-            Topic::Name(name) => (*name).to_owned(),
-            Topic::Predefined(_) | Topic::Short(_) => String::new(),
-        }
-    }
 }
 
 /// One step of one client.
@@ -209,7 +163,7 @@ fn filter(random: &mut StdRng) -> Topic {
     match random.random_range(0..10) {
         0 => Topic::Predefined(PREDEFINED.choose(random).expect("some").0),
         1 => Topic::Short(*SHORT.choose(random).expect("some")),
-        _ => Topic::Name(FILTERS.choose(random).expect("some")),
+        _ => Topic::Name((*FILTERS.choose(random).expect("some")).to_owned()),
     }
 }
 
@@ -217,7 +171,7 @@ fn topic(random: &mut StdRng) -> Topic {
     match random.random_range(0..10) {
         0 => Topic::Predefined(PREDEFINED.choose(random).expect("some").0),
         1 => Topic::Short(*SHORT.choose(random).expect("some")),
-        _ => Topic::Name(NAMES.choose(random).expect("some")),
+        _ => Topic::Name((*NAMES.choose(random).expect("some")).to_owned()),
     }
 }
 

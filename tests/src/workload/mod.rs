@@ -12,7 +12,7 @@ use crate::system::{Kind, System, TestClient};
 
 mod generate;
 
-pub use generate::{Op, Topic, Workload};
+pub use generate::{Op, Workload};
 
 /// Rounds of PINGREQ in which something new comes each time, before something must be wrong.
 const MAX_ROUNDS: usize = 200;
