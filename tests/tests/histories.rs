@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use system_tests::histories::{Checker, History, Outcome, Sabotage, history, shrink};
 use system_tests::repository;
+use tracing_subscriber::EnvFilter;
 
 /// Histories of each run of this test.
 const HISTORIES: u64 = 2000;
@@ -189,10 +190,13 @@ fn a_system_that_is_broken_on_purpose_is_found_out_in_the_end() {
     expect_found_out(&Sabotage::RARE, 2000);
 }
 
-/// One history, of a file.
+/// One history, of a file. `RUST_LOG` shows what the controller says of it.
 #[test]
 #[ignore = "by hand: TOPICSWITCH_HISTORY_FILE=path"]
 fn a_history_of_a_file_keeps_the_law() {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .init();
     let path = std::env::var("TOPICSWITCH_HISTORY_FILE").expect("TOPICSWITCH_HISTORY_FILE");
     let text = std::fs::read_to_string(&path).expect("text");
     let history: History = text

@@ -154,6 +154,7 @@ impl<T: Target> Primary<T> {
             let patience = Duration::from_millis(self.config.write_timeout_ms);
             self.writing.push_back(Box::pin(async move {
                 tracing::debug!(updates = batch.len(), "write");
+                tracing::trace!(?batch);
                 match tokio::time::timeout(patience, target.write(batch)).await {
                     Ok(results) => results,
                     Err(_) => Err(TargetError::Lost(format!(
@@ -224,7 +225,10 @@ impl<T: Target> Primary<T> {
 
     async fn event(&mut self, event: Event) -> Result<(), TargetError> {
         match event {
-            Event::Learned(learned) => self.device.learned(learned),
+            Event::Learned(learned) => {
+                tracing::trace!(?learned);
+                self.device.learned(learned);
+            }
             Event::StationsIdle(stations) => {
                 for station in stations {
                     self.device.station_idle(station);

@@ -15,6 +15,9 @@ use crate::topics::Topic;
 mod frames;
 mod hearing;
 
+/// Until a client that has moved, and was heard, says so once more: to whom was not there then. What a
+/// dead controller was told of is lost, and the first answer to the client goes to its old port.
+const RETURNED: Millis = 10_000;
 /// Until a client that has moved says so again.
 const ANNOUNCED: Millis = 100;
 /// How long a client sleeps.
@@ -357,7 +360,7 @@ impl Client {
             }
             Op::Move if active && !self.pings() => {
                 self.moved = !self.moved;
-                todo.push_back(Todo::Announce);
+                todo.extend([Todo::Announce, Todo::Announce]);
             }
             Op::Disconnect if active => todo.push_back(Todo::Disconnect),
             Op::Sleep if active => todo.push_back(Todo::Sleep),
@@ -423,6 +426,7 @@ impl Client {
             Todo::Ping => self.core.ping(at, ""),
             Todo::Announce => {
                 self.again_at = now + ANNOUNCED;
+                self.pause_until = now + RETURNED;
                 self.core.ping(at, "")
             }
             Todo::Publish {

@@ -188,6 +188,11 @@ impl Control {
     pub(super) fn kill(&mut self) {
         self.controller = None;
         self.dialling.clear();
+        // A connection of which it has not heard yet is closed by its host.
+        let unheard = self.ears.iter().filter(|(_, ear)| !ear.is_closed());
+        for (connection, _) in unheard {
+            self.asks.close(*connection);
+        }
     }
 
     /// Lets the controller do what it can do now.
@@ -327,6 +332,8 @@ impl Control {
     pub(super) fn ask(&mut self, now: Millis, ask: Ask) -> Vec<(u32, Vec<u8>)> {
         let at = Duration::from_millis(now);
         match ask {
+            // Killed meanwhile.
+            Ask::Connect(_, answer) if answer.is_closed() => {}
             Ask::Connect(election_id, answer) => {
                 let connected = self.open(now, election_id);
                 self.say(answer, connected);

@@ -149,7 +149,7 @@ pub enum Op {
         generation: u8,
     },
     /// The client's host moves to another port of the switch, with its addresses, and says PINGREQ
-    /// until it is heard. The round lasts until everybody must know where it is.
+    /// until it is heard, and once more later. The round lasts until everybody must know where it is.
     Move,
     /// DISCONNECT.
     Disconnect,

@@ -66,6 +66,11 @@ impl Asks {
         self.lock().pop_front()
     }
 
+    /// Nobody uses the connection any more.
+    pub(super) fn close(&self, connection: Connection) {
+        self.push(Ask::Close(connection));
+    }
+
     /// A link to the broker.
     pub(super) fn link(&self) -> BoxFuture<'static, Result<ControllerEnd, controller::LinkError>> {
         let (sender, receiver) = oneshot::channel();
@@ -135,7 +140,7 @@ pub(super) struct VirtualRpc {
 
 impl Drop for VirtualRpc {
     fn drop(&mut self) {
-        self.asks.push(Ask::Close(self.connection));
+        self.asks.close(self.connection);
     }
 }
 
