@@ -29,6 +29,8 @@ struct Sum {
     untagged: u64,
     tagged: u64,
     received: u64,
+    standbys: u64,
+    takeovers: u64,
     failed: Vec<u64>,
 }
 
@@ -41,8 +43,11 @@ fn run(more: impl Fn() -> Option<u64> + Sync) -> Sum {
         while stop.load(Ordering::Relaxed) == 0
             && let Some(seed) = more()
         {
-            let outcome = checker.check(&history(seed));
+            let history = history(seed);
+            let outcome = checker.check(&history);
             sum.histories += 1;
+            sum.standbys += u64::from(history.standby.is_some());
+            sum.takeovers += outcome.takeovers;
             sum.alone += outcome.alone;
             sum.untagged += outcome.untagged;
             sum.tagged += outcome.tagged;
@@ -65,6 +70,8 @@ fn run(more: impl Fn() -> Option<u64> + Sync) -> Sum {
             all.untagged += sum.untagged;
             all.tagged += sum.tagged;
             all.received += sum.received;
+            all.standbys += sum.standbys;
+            all.takeovers += sum.takeovers;
             all.failed.extend(sum.failed);
         }
         all
@@ -94,14 +101,21 @@ fn expect_the_law(sum: &Sum) {
         untagged,
         tagged,
         received,
+        standbys,
+        takeovers,
         ..
     } = sum;
     eprintln!(
         "{histories} histories, {received} messages received; PUBLISH at the broker: {alone} alone, \
-         {untagged} and {tagged} tagged behind the switch"
+         {untagged} and {tagged} tagged behind the switch; {standbys} with a standby, {takeovers} \
+         takeovers"
     );
     // Otherwise nothing was compared with anything.
     assert!(untagged + tagged < *alone, "the data plane did nothing");
+    assert!(
+        *standbys < 100 || takeovers * 2 >= *standbys,
+        "standbys did next to nothing"
+    );
 }
 
 #[test]

@@ -1,15 +1,11 @@
-//! The switch with our program, and its controller: both the real ones, in virtual time.
+//! The switch with our program, and its controllers: all of them the real ones, in virtual time.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use controller::target::{Event, PipelineConfig, Schema, TargetError, to_event};
-use controller::{CacheConfig, Controller, ControllerError, HotConfig};
-use offload::{BrokerEnd, ControllerEnd, FromController};
+use controller::{CacheConfig, HotConfig};
 use p4runtime::v1;
 use p4runtime::v1::stream_message_request::Update as Request;
 use p4runtime::v1::stream_message_response::Update as Response;
@@ -19,18 +15,19 @@ use sim::runtime::{Runtime, RuntimeConfig};
 use sim::server::{ControllerStream, Device, Left};
 use sim::{Limits, SwitchConfig};
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::client::port;
 use super::events::History;
 use super::links::{Millis, Way};
-use super::rpc::{Ask, Asks, Connection, VirtualSwitch};
+use super::rpc::{Ask, Connection};
+use super::seat::{Seat, Who};
 use crate::hosts::BROKER;
 
 /// Frames that wait in a port; each step empties all of them.
 const QUEUE: usize = 1024;
-const ELECTION_ID: u64 = 1;
+/// The first controller's election id; a standby may have the same, or one less or more.
+const ELECTION_ID: u64 = 2;
 const DEVICE_ID: u64 = 1;
 
 /// Something for the controller that arrives later.
@@ -45,49 +42,37 @@ pub(super) enum Said {
     Acknowledge(Connection, Request),
 }
 
+struct Ear {
+    who: Who,
+    sender: mpsc::Sender<Event>,
+}
+
 struct Stream {
+    who: Who,
     stream: ControllerStream,
     election_id: u128,
     is_primary: bool,
 }
 
-type Task = Pin<Box<dyn Future<Output = Result<(), ControllerError>>>>;
-
-/// The link between broker and controller.
-pub(super) struct Link {
-    pub(super) number: u64,
-    pub(super) end: BrokerEnd,
-    /// Whether the broker listens to it: it has said Hello.
-    pub(super) leads: bool,
-}
-
-/// Switch and controller.
+/// Switch and controllers.
 pub(super) struct Control {
     runtime: Runtime,
     wires: Vec<(u32, MemLink)>,
     schema: Schema,
     pipeline: PipelineConfig,
-    config: controller::Config,
     /// When the switch wants to be asked at the latest.
     pub(super) switch_next: Option<Millis>,
     streams: BTreeMap<Connection, Stream>,
-    ears: BTreeMap<Connection, mpsc::Sender<Event>>,
+    ears: BTreeMap<Connection, Ear>,
     last_connection: Connection,
-    pub(super) said: Vec<Said>,
-    pub(super) asks: Asks,
-    controller: Option<Task>,
-    pub(super) frozen_until: Millis,
-    /// When a killed controller starts again.
-    pub(super) starts_at: Option<Millis>,
-    /// Links to the broker that are asked for and cannot be had yet.
-    pub(super) dialling: Vec<oneshot::Sender<ControllerEnd>>,
-    pub(super) link: Option<Link>,
-    last_link: u64,
-    pub(super) switch_cut_until: Millis,
-    pub(super) broker_cut_until: Millis,
+    /// What the switch has said, and to whom.
+    pub(super) said: Vec<(Who, Said)>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) last_link: u64,
     /// Updates that the switch still refuses.
     pub(super) refuses: u16,
-    pub(super) strange: Vec<String>,
+    /// Those of former primaries, too.
+    pub(super) takes_all_writes: bool,
 }
 
 impl Control {
@@ -141,30 +126,33 @@ impl Control {
                 hold_ms: 200,
                 ..CacheConfig::default()
             },
+            // So too; shorter than the lease: what the one before was granted may be in force.
+            takeover_ms: 150,
             ..controller::Config::default()
         };
+        let standby = history.standby.map(|election_id| controller::Config {
+            name: "standby".to_owned(),
+            election_id,
+            ..config.clone()
+        });
+        let configs = std::iter::once(config).chain(standby);
+        let seats = configs
+            .enumerate()
+            .map(|(who, it)| Seat::new(who as Who, it));
         Control {
             runtime: Runtime::new(runtime, ports).expect("distinct ports"),
             wires,
             schema: Schema::new(pipeline.clone()).expect("the built-in program"),
             pipeline,
-            config,
             switch_next: None,
             streams: BTreeMap::new(),
             ears: BTreeMap::new(),
             last_connection: 0,
             said: Vec::new(),
-            asks: Asks::default(),
-            controller: None,
-            frozen_until: 0,
-            starts_at: Some(0),
-            dialling: Vec::new(),
-            link: None,
+            seats: seats.collect(),
             last_link: 0,
-            switch_cut_until: 0,
-            broker_cut_until: 0,
             refuses: 0,
-            strange: Vec::new(),
+            takes_all_writes: false,
         }
     }
 
@@ -172,69 +160,26 @@ impl Control {
         self.runtime.device()
     }
 
-    // ---- The controller -----------------------------------------------------------------------
+    // ---- The controllers ----------------------------------------------------------------------
 
-    pub(super) fn start(&mut self) {
-        let switch =
-            VirtualSwitch::new(self.asks.clone(), self.pipeline.clone(), ELECTION_ID.into());
-        self.frozen_until = 0;
-        let (controller, _handle) =
-            Controller::of(self.config.clone(), switch).expect("a valid configuration");
-        let asks = self.asks.clone();
-        let run = controller.run(move || asks.link(), CancellationToken::new());
-        self.controller = Some(Box::pin(run));
-    }
-
-    pub(super) fn kill(&mut self) {
-        self.controller = None;
-        self.dialling.clear();
-        // A connection of which it has not heard yet is closed by its host.
-        let unheard = self.ears.iter().filter(|(_, ear)| !ear.is_closed());
-        for (connection, _) in unheard {
-            self.asks.close(*connection);
-        }
-    }
-
-    /// Lets the controller do what it can do now.
-    pub(super) fn poll(&mut self, now: Millis, context: &mut Context<'_>) {
-        if now < self.frozen_until {
-            return;
-        }
-        if let Some(task) = &mut self.controller
-            && let Poll::Ready(end) = task.as_mut().poll(context)
-        {
-            self.strange.push(format!("the controller ended: {end:?}"));
-            self.controller = None;
-        }
-    }
-
-    /// What the controller says to the broker. True once when it has closed the link.
-    pub(super) fn take_messages(&mut self) -> (Vec<FromController>, bool) {
-        let mut messages = Vec::new();
-        let Some(link) = &mut self.link else {
-            return (messages, false);
-        };
-        loop {
-            match link.end.rx.try_recv() {
-                Ok(message) => messages.push(message),
-                Err(mpsc::error::TryRecvError::Empty) => return (messages, false),
-                Err(mpsc::error::TryRecvError::Disconnected) => return (messages, true),
+    /// Starts those whose time has come.
+    pub(super) fn start(&mut self, now: Millis) {
+        for seat in &mut self.seats {
+            if seat.starts_at.is_some_and(|starts| starts <= now) {
+                seat.start(&self.pipeline);
             }
         }
     }
 
-    /// Gives the controller a link to the broker, if it still wants one.
-    pub(super) fn connect(&mut self, dialling: oneshot::Sender<ControllerEnd>) {
-        let (broker, controller) = offload::link();
-        if dialling.send(controller).is_err() {
-            return;
+    pub(super) fn kill(&mut self, who: Who) {
+        let seat = &mut self.seats[usize::from(who)];
+        seat.kill();
+        // A connection of which it has not heard yet is closed by its host.
+        for (connection, ear) in &self.ears {
+            if ear.who == who && !ear.sender.is_closed() {
+                seat.asks.close(*connection);
+            }
         }
-        self.last_link += 1;
-        self.link = Some(Link {
-            number: self.last_link,
-            end: broker,
-            leads: false,
-        });
     }
 
     /// An event reaches the controller.
@@ -243,7 +188,7 @@ impl Control {
             Some(event) => {
                 if let Some(ear) = self.ears.get(&connection) {
                     // Full only if the controller is dead, and then nobody listens.
-                    let _ = ear.try_send(event);
+                    let _ = ear.sender.try_send(event);
                 }
             }
             None => {
@@ -281,12 +226,13 @@ impl Control {
     fn listen(&mut self) {
         let mut ended = Vec::new();
         for (connection, stream) in &mut self.streams {
+            let who = stream.who;
             while let Some(message) = stream.stream.try_recv() {
                 let Ok(v1::StreamMessageResponse {
                     update: Some(update),
                 }) = message
                 else {
-                    ended.push(*connection);
+                    ended.push((who, *connection));
                     break;
                 };
                 match &update {
@@ -300,25 +246,32 @@ impl Control {
                             digest_id: list.digest_id,
                             list_id: list.list_id,
                         });
-                        self.said.push(Said::Acknowledge(*connection, ack));
+                        self.said.push((who, Said::Acknowledge(*connection, ack)));
                     }
                     _ => {}
                 }
                 if let Some(event) = to_event(&self.schema, update, stream.is_primary) {
-                    self.said.push(Said::Event(*connection, Some(event)));
+                    self.said.push((who, Said::Event(*connection, Some(event))));
                 }
             }
         }
-        for connection in ended {
+        for (who, connection) in ended {
             self.streams.remove(&connection);
-            self.said.push(Said::Event(connection, None));
+            self.said.push((who, Said::Event(connection, None)));
         }
     }
 
-    /// The connection of controller and switch is lost.
-    pub(super) fn cut_switch(&mut self) {
-        self.device()
-            .end_streams(&Status::unavailable("the connection is lost"));
+    /// The connection of a controller and the switch is lost.
+    pub(super) fn cut_switch(&mut self, who: Who) {
+        self.listen();
+        let streams = self.streams.iter();
+        let lost = streams.filter(|(_, stream)| stream.who == who);
+        let lost: Vec<Connection> = lost.map(|(connection, _)| *connection).collect();
+        for connection in lost {
+            self.streams.remove(&connection);
+            self.said.push((who, Said::Event(connection, None)));
+        }
+        // The others hear that nobody is primary, if that is so.
         self.listen();
     }
 
@@ -328,22 +281,25 @@ impl Control {
         self.listen();
     }
 
-    /// A request reaches the switch.
-    pub(super) fn ask(&mut self, now: Millis, ask: Ask) -> Vec<(u32, Vec<u8>)> {
+    /// A request of a controller reaches the switch.
+    pub(super) fn ask(&mut self, now: Millis, who: Who, ask: Ask) -> Vec<(u32, Vec<u8>)> {
         let at = Duration::from_millis(now);
         match ask {
             // Killed meanwhile.
             Ask::Connect(_, answer) if answer.is_closed() => {}
             Ask::Connect(election_id, answer) => {
-                let connected = self.open(now, election_id);
-                self.say(answer, connected);
+                let connected = self.open(now, who, election_id);
+                self.say(who, answer, connected);
             }
             Ask::Write(connection, updates, answer) => {
-                let written = match self.reachable(connection) {
+                let primary = self.streams.values().find(|stream| stream.is_primary);
+                let primary = primary.filter(|_| self.takes_all_writes);
+                let primary = primary.map(|stream| stream.election_id);
+                let written = match self.reachable(connection).map(|id| primary.unwrap_or(id)) {
                     Ok(election_id) => self.write(at, election_id, updates),
                     Err(status) => Err(status),
                 };
-                self.say(answer, written);
+                self.say(who, answer, written);
             }
             Ask::Read(connection, entities, answer) => {
                 let found = self.reachable(connection).and_then(|_| {
@@ -355,7 +311,7 @@ impl Control {
                     let (found, status) = self.device().read(at, &request)?;
                     status.map(|()| found)
                 });
-                self.say(answer, found);
+                self.say(who, answer, found);
             }
             Ask::Loaded(connection, answer) => {
                 use v1::get_forwarding_pipeline_config_request::ResponseType;
@@ -366,7 +322,7 @@ impl Control {
                             response_type: ResponseType::P4infoAndCookie.into(),
                         })
                 });
-                self.say(answer, loaded);
+                self.say(who, answer, loaded);
             }
             Ask::Load(connection, program, answer) => {
                 use v1::set_forwarding_pipeline_config_request::Action;
@@ -380,7 +336,7 @@ impl Control {
                     };
                     self.device().set_pipeline(at, request)
                 });
-                self.say(answer, loaded);
+                self.say(who, answer, loaded);
             }
             Ask::Stream(connection, message) => {
                 if let Some(stream) = self.streams.get(&connection) {
@@ -400,11 +356,11 @@ impl Control {
         self.step(now)
     }
 
-    fn say<T: 'static>(&mut self, to: oneshot::Sender<T>, answer: T) {
+    fn say<T: 'static>(&mut self, who: Who, to: oneshot::Sender<T>, answer: T) {
         let answer = Box::new(move || {
             let _ = to.send(answer); // Whoever asked may be gone.
         });
-        self.said.push(Said::Answer(answer));
+        self.said.push((who, Said::Answer(answer)));
     }
 
     /// The election id that requests of this connection carry.
@@ -414,8 +370,8 @@ impl Control {
         election_id.ok_or_else(|| Status::unavailable("the connection is lost"))
     }
 
-    fn open(&mut self, now: Millis, election_id: u128) -> super::rpc::Connected {
-        if now < self.switch_cut_until {
+    fn open(&mut self, now: Millis, who: Who, election_id: u128) -> super::rpc::Connected {
+        if now < self.seats[usize::from(who)].switch_cut_until {
             return Err(TargetError::Lost("there is no way to the switch".into()));
         }
         let stream = self.device().open_stream();
@@ -434,12 +390,13 @@ impl Control {
         self.last_connection += 1;
         let connection = self.last_connection;
         let stream = Stream {
+            who,
             stream,
             election_id,
             is_primary: false,
         };
         self.streams.insert(connection, stream);
-        self.ears.insert(connection, sender);
+        self.ears.insert(connection, Ear { who, sender });
         Ok((connection, events))
     }
 
@@ -475,10 +432,10 @@ impl Control {
 }
 
 /// On which way a request goes.
-pub(super) fn way_of(ask: &Ask) -> Way {
+pub(super) fn way_of(who: Who, ask: &Ask) -> Way {
     match ask {
-        Ask::Stream(..) | Ask::Close(_) => Way::StreamIn,
-        Ask::Link(_) => Way::ContractUp,
-        _ => Way::Requests,
+        Ask::Stream(..) | Ask::Close(_) => Way::StreamIn(who),
+        Ask::Link(_) => Way::ContractUp(who),
+        _ => Way::Requests(who),
     }
 }

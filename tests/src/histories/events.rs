@@ -27,6 +27,8 @@ pub struct History {
     pub persistent: bool,
     /// What the controller does when the broker is lost.
     pub on_broker_loss: OnBrokerLoss,
+    /// A second controller stands by, with this election id; that of the first is 2.
+    pub standby: Option<u64>,
     /// One after the other.
     pub rounds: Vec<Round>,
 }
@@ -74,8 +76,8 @@ pub enum What {
     /// A client does something.
     Client(u8, Op),
     /// Something goes wrong between broker, controller and switch. The broker alone knows nothing
-    /// of it.
-    Fault(Fault),
+    /// of it. The number says which controller, where it is about one: 1 is the standby.
+    Fault(u8, Fault),
     /// The round takes at least so long.
     Wait,
 }

@@ -38,10 +38,25 @@ struct Generator {
     clients: Vec<Known>,
     faults: bool,
     persistent: bool,
+    /// A second controller stands by: more goes wrong, with both, and there is more time.
+    standby: bool,
+}
+
+/// Of so many histories one has a standby.
+const STANDBYS: u32 = 3;
+
+/// Drawn by itself: histories without are those that they were before there was any.
+fn standby(seed: u64) -> Option<u64> {
+    let mut random = StdRng::seed_from_u64(!seed);
+    let stands_by = random.random_ratio(1, STANDBYS);
+    // The first one's is 2. To have the same is wrong, but people do.
+    let election_id = *[1, 1, 1, 3, 3, 2].choose(&mut random).expect("some");
+    stands_by.then_some(election_id)
 }
 
 /// The history of this seed.
 pub fn history(seed: u64) -> History {
+    let standby = standby(seed);
     let mut random = StdRng::seed_from_u64(seed);
     let clients = random.random_range(2..=5);
     let pace = Pace {
@@ -86,7 +101,8 @@ pub fn history(seed: u64) -> History {
         members,
         members_qos,
         slow: random.random_ratio(1, 8),
-        faults: random.random_ratio(1, 2),
+        faults: random.random_ratio(1, 2) || standby.is_some(),
+        standby: standby.is_some(),
         persistent: random.random_ratio(2, 3),
         random,
         clients: vec![off; clients],
@@ -117,6 +133,7 @@ pub fn history(seed: u64) -> History {
         policy,
         persistent,
         on_broker_loss,
+        standby,
         rounds,
     }
 }
@@ -273,9 +290,13 @@ impl Generator {
         Fault::RestartBroker(self.of(&[0, 20, 150, 350, 800]))
     }
 
-    fn fault(&mut self) -> Fault {
+    fn fault(&mut self) -> What {
+        let who = match self.standby {
+            true => self.random.random_range(0..2),
+            false => 0,
+        };
         let ms = self.of(&[0, 20, 150, 350, 800, 2000]);
-        match self.random.random_range(0..7) {
+        let fault = match self.random.random_range(0..7) {
             0 => Fault::Kill(ms),
             1 => Fault::Freeze(ms),
             2 => Fault::CutBroker(ms),
@@ -283,7 +304,26 @@ impl Generator {
             4 => Fault::CutSwitch(ms),
             5 => Fault::StallSwitch(ms),
             _ => Fault::Refuse(self.random.random_range(1..12)),
-        }
+        };
+        What::Fault(who, fault)
+    }
+
+    /// What a controller asks of the switch is under way for long, and so for long that another has
+    /// taken over before it arrives.
+    fn isolation(&mut self) -> [Step; 2] {
+        let who = self.random.random_range(0..2);
+        let at = self.random.random_range(0..100);
+        let (later, ms) = (self.of(&[0, 3, 50]), self.of(&[0, 350, 800, 2000]));
+        let lost = self.of(&[
+            Fault::Kill(ms),
+            Fault::CutBroker(800),
+            Fault::StallBroker(800),
+            Fault::CutBroker(2000),
+        ]);
+        [(at, Fault::StallSwitch(2000)), (at + later, lost)].map(|(at, fault)| Step {
+            at,
+            what: What::Fault(who, fault),
+        })
     }
 
     fn round(&mut self) -> Round {
@@ -293,7 +333,7 @@ impl Generator {
                 true => Fault::Restart,
                 false => self.restart_broker(),
             };
-            let what = What::Fault(fault);
+            let what = What::Fault(0, fault);
             return Round {
                 steps: vec![Step { at: 0, what }],
             };
@@ -365,8 +405,16 @@ impl Generator {
         }
         if self.faults && self.random.random_ratio(1, 3) {
             let at = self.random.random_range(0..15);
-            let what = What::Fault(self.fault());
+            let what = self.fault();
             steps.push(Step { at, what });
+        }
+        if self.standby && self.random.random_ratio(1, 3) {
+            let at = self.random.random_range(0..1000);
+            let what = self.fault();
+            steps.push(Step { at, what });
+        }
+        if self.standby && self.random.random_ratio(1, 8) {
+            steps.extend(self.isolation());
         }
         if self.random.random_ratio(1, 10) {
             let at = self.random.random_range(100..6000);
@@ -378,8 +426,11 @@ impl Generator {
     }
 }
 
+/// Rounds of the ending.
+pub(super) const ENDING: usize = 2;
+
 /// What every history ends with: whatever waits for somebody is asked for.
-pub(super) fn ending(clients: u8) -> Vec<Round> {
+pub(super) fn ending(clients: u8) -> [Round; ENDING] {
     let all = |op: &Op| Round {
         steps: (0..clients)
             .map(|n| client(0, n.into(), op.clone()))
@@ -390,5 +441,5 @@ pub(super) fn ending(clients: u8) -> Vec<Round> {
         keep_alive: LONG,
         will: None,
     };
-    vec![all(&Op::Wake), all(&Op::Connect(dirty))]
+    [all(&Op::Wake), all(&Op::Connect(dirty))]
 }

@@ -109,7 +109,12 @@ fn is_free(id: &str, to: &Client, other: &Client, sent: &Sent<'_>) -> bool {
             .answered
             .is_none_or(|answered| message.sent <= answered)
     };
-    if matches!(in_alone.qos, Qos::Zero | Qos::MinusOne) && is_dead(to, in_alone.round) {
+    let came = to.received.iter().chain(&other.received);
+    let mut came = came.filter(|delivery| delivery.id == id);
+    let at_qos_0 = matches!(in_alone.qos, Qos::Zero | Qos::MinusOne)
+        // Or so it was asked for.
+        || came.all(|delivery| delivery.qos == Qos::Zero);
+    if at_qos_0 && is_dead(to, in_alone.round) {
         // It is lost, but waits where the client was never told the topic's id: behind a REGISTER
         // that nobody answers. Whether one was sent before hung on what came first, long ago.
         return true;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::seat::Who;
+
 /// Virtual time: milliseconds since the history began.
 pub(super) type Millis = u64;
 
@@ -20,18 +22,18 @@ pub(super) enum Way {
     ToBroker,
     /// From the broker to the switch.
     FromBroker,
-    /// From the broker to the controller.
-    ContractDown,
-    /// From the controller to the broker.
-    ContractUp,
-    /// From the controller to the switch: requests.
-    Requests,
-    /// From the switch to the controller: answers to requests.
-    Answers,
-    /// From the controller to the switch: messages of the stream.
-    StreamIn,
-    /// From the switch to the controller: messages of the stream.
-    StreamOut,
+    /// From the broker to a controller.
+    ContractDown(Who),
+    /// From a controller to the broker.
+    ContractUp(Who),
+    /// From a controller to the switch: requests.
+    Requests(Who),
+    /// From the switch to a controller: answers to requests.
+    Answers(Who),
+    /// From a controller to the switch: messages of the stream.
+    StreamIn(Who),
+    /// From the switch to a controller: messages of the stream.
+    StreamOut(Who),
 }
 
 impl Way {

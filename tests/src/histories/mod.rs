@@ -2,7 +2,7 @@
 //! on the whole system, in virtual time.
 //!
 //! The whole system is the broker's core, the controller as it is (its own task, on a clock that
-//! stands still until nothing is left to do), and sim with our compiled program behind `mem` ports,
+//! stands still until nothing is left to do), in some histories a second one that stands by, and sim with our compiled program behind `mem` ports,
 //! written to through its P4Runtime device. There is no thread, no socket and no clock: what of
 //! several things comes first is drawn from the history's seed, so that a history is the same each
 //! time it runs.
@@ -21,6 +21,7 @@ mod law;
 mod links;
 mod rpc;
 mod sabotage;
+mod seat;
 mod shrink;
 mod text;
 mod world;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub untagged: u64,
     /// Those that it saw as tagged copies.
     pub tagged: u64,
+    /// How often another controller led than before.
+    pub takeovers: u64,
     /// Messages that clients received of the whole system.
     pub received: u64,
     /// A sum over all frames, writes and messages of the contract: the same history gives the same.
@@ -86,6 +89,7 @@ impl Checker {
             alone: alone.untagged,
             untagged: whole.untagged,
             tagged: whole.tagged,
+            takeovers: whole.takeovers,
             received: whole.clients.iter().map(|c| c.received.len() as u64).sum(),
             trace: whole.trace,
         }

@@ -21,6 +21,8 @@ pub enum Sabotage {
     ForgottenModify,
     /// The switch says yes to every DELETE, and deletes nothing.
     ForgottenDelete,
+    /// The switch takes what a former primary has written.
+    NoArbitration,
 }
 
 impl Sabotage {
@@ -33,7 +35,7 @@ impl Sabotage {
         Sabotage::ForgottenModify,
     ];
     /// Those that need rarer ones.
-    pub const RARE: [Sabotage; 1] = [Sabotage::ForgottenDelete];
+    pub const RARE: [Sabotage; 2] = [Sabotage::ForgottenDelete, Sabotage::NoArbitration];
 
     /// Changes what reaches the switch.
     pub(super) fn spoil(self, ask: &mut Ask) {

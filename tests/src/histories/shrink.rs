@@ -107,13 +107,18 @@ fn simplify(best: &mut History, better: &mut Better<'_>) -> bool {
         contract,
         switch,
     } = best.pace;
-    let mut plainer = [(); 6].map(|()| best.clone());
+    let mut plainer = [(); 7].map(|()| best.clone());
     plainer[3].policy = controller::Policy::All;
     plainer[4].persistent = false;
     plainer[5].on_broker_loss = controller::OnBrokerLoss::Keep;
     plainer[0].room = None;
     plainer[1].v6.clear();
     plainer[2].tagged.clear();
+    plainer[6].standby = None;
+    for round in &mut plainer[6].rounds {
+        let of_standby = |what: &What| matches!(what, What::Fault(1.., _));
+        round.steps.retain(|step| !of_standby(&step.what));
+    }
     for candidate in plainer {
         progress |= better(best, candidate);
     }
@@ -239,12 +244,12 @@ fn simpler(what: &What) -> Vec<What> {
                 _ => {}
             }
         }
-        What::Fault(fault) => {
+        What::Fault(who, fault) => {
             let shorter = match fault {
                 Fault::Refuse(updates) if *updates > 1 => Some(Fault::Refuse(updates / 2)),
                 _ => None,
             };
-            simpler.extend(shorter.map(What::Fault));
+            simpler.extend(shorter.map(|fault| What::Fault(*who, fault)));
         }
         What::Wait => {}
     }

@@ -4,10 +4,12 @@
 //! seed 7
 //! clients 3
 //! pace links=1 contract=2 switch=5
+//! standby 1
 //! round
 //!   0 client 0 connect clean keep_alive=600 will=a/b:1
 //!   3 client 1 publish a/b qos=0 count=4 gap=1
 //!   4 fault kill 300
+//!   9 fault standby freeze 800
 //! ```
 //! Lines that begin with `#` say what the history is about.
 
@@ -59,6 +61,9 @@ impl fmt::Display for History {
         if self.on_broker_loss == OnBrokerLoss::Release {
             writeln!(f, "releases")?;
         }
+        if let Some(election_id) = self.standby {
+            writeln!(f, "standby {election_id}")?;
+        }
         for round in &self.rounds {
             writeln!(f, "round")?;
             for step in &round.steps {
@@ -73,7 +78,8 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             What::Client(n, op) => write!(f, "client {n} {op}"),
-            What::Fault(fault) => write!(f, "fault {fault}"),
+            What::Fault(0, fault) => write!(f, "fault {fault}"),
+            What::Fault(_, fault) => write!(f, "fault standby {fault}"),
             What::Wait => f.write_str("wait"),
         }
     }
@@ -315,8 +321,9 @@ fn op(words: &mut Words<'_>) -> Result<Op, String> {
     })
 }
 
-fn fault(words: &mut Words<'_>) -> Result<Fault, String> {
-    Ok(match words.next()? {
+fn fault(words: &mut Words<'_>) -> Result<What, String> {
+    let who = u8::from(words.flag("standby"));
+    let fault = match words.next()? {
         "kill" => Fault::Kill(words.number()?),
         "freeze" => Fault::Freeze(words.number()?),
         "cut-broker" => Fault::CutBroker(words.number()?),
@@ -327,7 +334,8 @@ fn fault(words: &mut Words<'_>) -> Result<Fault, String> {
         "restart" => Fault::Restart,
         "restart-broker" => Fault::RestartBroker(words.number()?),
         other => return Err(format!("there is no fault `{other}`")),
-    })
+    };
+    Ok(What::Fault(who, fault))
 }
 
 fn line(history: &mut History, text: &str) -> Result<(), String> {
@@ -352,6 +360,7 @@ fn line(history: &mut History, text: &str) -> Result<(), String> {
         "hot" => history.policy = Policy::Hot,
         "persistent" => history.persistent = true,
         "releases" => history.on_broker_loss = OnBrokerLoss::Release,
+        "standby" => history.standby = Some(words.number()?),
         "room" => {
             history.room = Some(Room {
                 entries: words.value("entries")?,
@@ -365,7 +374,7 @@ fn line(history: &mut History, text: &str) -> Result<(), String> {
                 .map_err(|_| format!("`{at}` has no meaning here"))?;
             let what = match words.next()? {
                 "client" => What::Client(words.number()?, op(&mut words)?),
-                "fault" => What::Fault(fault(&mut words)?),
+                "fault" => fault(&mut words)?,
                 "wait" => What::Wait,
                 other => return Err(format!("`{other}` is not what happens")),
             };
@@ -394,6 +403,7 @@ impl FromStr for History {
             policy: Policy::All,
             persistent: false,
             on_broker_loss: OnBrokerLoss::Keep,
+            standby: None,
             rounds: Vec::new(),
         };
         for (number, text) in text.lines().enumerate() {
@@ -410,12 +420,14 @@ impl FromStr for History {
             .iter()
             .flat_map(|round| &round.steps)
             .any(|step| matches!(step.what, What::Client(n, _) if n >= history.clients));
-        match too_far {
-            true => Err(NoHistory {
-                line: 0,
-                why: format!("there are only {} clients", history.clients),
-            }),
-            false => Ok(history),
+        let wrong = |why| Err(NoHistory { line: 0, why });
+        if too_far {
+            return wrong(format!("there are only {} clients", history.clients));
         }
+        let mut steps = history.rounds.iter().flat_map(|round| &round.steps);
+        if history.standby.is_none() && steps.any(|step| matches!(step.what, What::Fault(1.., _))) {
+            return wrong("there is no standby".to_owned());
+        }
+        Ok(history)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use controller::target::PipelineConfig;
-use offload::{FromBroker, FromController};
+use offload::{BrokerEnd, FromBroker, FromController};
 
 use super::client::{Client, broker_at};
 use super::control::{Answer, Control, Said, way_of};
@@ -12,12 +12,14 @@ use super::events::History;
 use super::links::{Links, Millis, Way};
 use super::rpc::{Ask, Connection};
 use super::sabotage::Sabotage;
+use super::seat::Who;
 use crate::frame::{Checksum, Datagram};
 use crate::hosts::BROKER;
 use crate::topics::PREDEFINED;
 use host::Host;
 
 mod arrivals;
+mod contract;
 mod host;
 mod rounds;
 
@@ -27,10 +29,16 @@ const STUCK: Millis = 60_000;
 /// What is under way.
 #[expect(clippy::large_enum_variant, reason = "few are under way at a time")]
 enum Item {
-    Frame { frame: Vec<u8>, by_broker: bool },
+    Frame {
+        frame: Vec<u8>,
+        by_broker: bool,
+    },
     ToController(u64, FromBroker),
     ToBroker(u64, FromController),
-    Closed,
+    /// The controller has closed this link.
+    Closed(u64),
+    /// The broker has closed the link with this end.
+    HungUp(BrokerEnd),
     Ask(Ask),
     Answer(Answer),
     Event(Connection, Option<controller::target::Event>),
@@ -47,6 +55,8 @@ pub(super) struct Run {
     /// PUBLISH messages that the broker saw, with a tag and without.
     pub(super) tagged: u64,
     pub(super) untagged: u64,
+    /// How often another controller leads than before.
+    pub(super) takeovers: u64,
     /// Frames, writes and what the controller said, summed up: the same history gives the same.
     pub(super) trace: u64,
 }
@@ -71,6 +81,13 @@ pub(super) struct World<'a> {
     host: Host,
     clients: Vec<Client>,
     control: Option<Control>,
+    /// The link of the controller that leads.
+    leader: Option<u64>,
+    /// Whether standbys know of one.
+    told: bool,
+    /// Who has led last.
+    led_by: Option<Who>,
+    takeovers: u64,
     phase: Phase,
     round: usize,
     starts: Vec<Millis>,
@@ -122,6 +139,10 @@ impl<'a> World<'a> {
             clients: (0..history.clients).map(|n| history.client(n)).collect(),
             grants_wanted: if control.is_some() { 2 } else { 0 },
             control,
+            leader: None,
+            told: false,
+            led_by: None,
+            takeovers: 0,
             phase: Phase::Before(0),
             round: 0,
             starts: Vec::new(),
@@ -149,9 +170,6 @@ impl<'a> World<'a> {
             let next = self.next();
             self.wait(next).await;
         }
-        if let Some(control) = &mut self.control {
-            self.strange.append(&mut control.strange);
-        }
         for client in &mut self.clients {
             let n = client.n;
             let strange = client.strange.drain(..);
@@ -162,6 +180,7 @@ impl<'a> World<'a> {
         Run {
             tagged,
             untagged,
+            takeovers: self.takeovers,
             clients: self.clients,
             starts: self.starts,
             restarts: self.restarts,
@@ -190,22 +209,16 @@ impl<'a> World<'a> {
             if due.is_some_and(|next| next <= at) && self.broker_runs() {
                 self.host.broker.handle_timeout(at);
             }
-            if let Some(control) = &mut self.control {
-                if control.switch_next.is_none_or(|next| next <= now) {
-                    let left = control.step(now);
-                    self.leave(left, None);
-                }
-                if self
-                    .control
-                    .as_ref()
-                    .and_then(|control| control.starts_at)
-                    .is_some_and(|starts| starts <= now)
-                    && let Some(control) = &mut self.control
-                {
-                    control.starts_at = None;
-                    control.start();
-                }
+            if let Some(control) = &mut self.control
+                && control.switch_next.is_none_or(|next| next <= now)
+            {
+                let left = control.step(now);
+                self.leave(left, None);
             }
+            if let Some(control) = &mut self.control {
+                control.start(now);
+            }
+            self.give_up();
             self.pump_broker();
             std::future::poll_fn(|context| {
                 self.pump_control(context);
@@ -235,8 +248,8 @@ impl<'a> World<'a> {
             Phase::Over => None,
         };
         let control = self.control.as_ref();
-        let thaw = control.map(|control| control.frozen_until);
-        let join = control.map(|control| control.broker_cut_until);
+        let seats = control.map_or(&[][..], |control| &control.seats);
+        let seats = seats.iter().filter_map(|seat| seat.next(self.now)).min();
         let clients = self.clients.iter().filter_map(Client::next).min();
         let deadline = self.host.broker.next_deadline();
         let deadline = deadline.filter(|_| self.broker_runs());
@@ -247,9 +260,7 @@ impl<'a> World<'a> {
             deadline.map(since),
             self.host.starts_at,
             control.and_then(|control| control.switch_next),
-            control.and_then(|control| control.starts_at),
-            thaw.filter(|at| *at > self.now),
-            join.filter(|at| *at > self.now),
+            seats,
             // Whether it is stuck.
             Some(self.now + 1000),
         ]
@@ -285,7 +296,7 @@ impl<'a> World<'a> {
         now.saturating_duration_since(self.base).as_millis() as Millis
     }
 
-    /// Lets the controller work, and sends what it says on its way.
+    /// Lets the controllers work, and sends what they say on its way.
     fn pump_control(&mut self, context: &mut std::task::Context<'_>) {
         if self.control.is_none() {
             return;
@@ -294,40 +305,46 @@ impl<'a> World<'a> {
         let Some(control) = &mut self.control else {
             return;
         };
-        let pace = self.history.pace;
-        control.poll(self.now, context);
-        while let Some(ask) = control.asks.take() {
-            let way = way_of(&ask);
-            self.links.send(self.now, way, pace.switch, Item::Ask(ask));
-        }
-        let (messages, closed) = control.take_messages();
-        if let Some(link) = &control.link {
-            let number = link.number;
-            for message in messages {
-                let item = Item::ToBroker(number, message);
-                self.links
-                    .send(self.now, Way::ContractUp, pace.contract, item);
+        let (now, pace) = (self.now, self.history.pace);
+        for seat in &mut control.seats {
+            let who = seat.who;
+            self.strange.extend(seat.poll(now, context));
+            while let Some(ask) = seat.asks.take() {
+                let way = way_of(who, &ask);
+                self.links.send(now, way, pace.switch, Item::Ask(ask));
+            }
+            let (messages, closed) = seat.take_messages();
+            let up = Way::ContractUp(who);
+            if let Some(link) = &seat.link {
+                let number = link.number;
+                for message in messages {
+                    let item = Item::ToBroker(number, message);
+                    self.links.send(now, up, pace.contract, item);
+                }
+            }
+            if closed && let Some(link) = seat.link.take() {
+                let item = Item::Closed(link.number);
+                self.links.send(now, up, pace.contract, item);
+            }
+            if now >= seat.broker_cut_until {
+                for dialling in std::mem::take(&mut seat.dialling) {
+                    control.last_link += 1;
+                    seat.connect(control.last_link, dialling);
+                }
             }
         }
-        if closed && control.link.take().is_some() {
-            let item = Item::Closed;
-            self.links
-                .send(self.now, Way::ContractUp, pace.contract, item);
-        }
-        if self.now >= control.broker_cut_until {
-            for dialling in std::mem::take(&mut control.dialling) {
-                control.connect(dialling);
-            }
-        }
-        for said in std::mem::take(&mut control.said) {
+        for (who, said) in std::mem::take(&mut control.said) {
             let (way, item) = match said {
-                Said::Answer(answer) => (Way::Answers, Item::Answer(answer)),
-                Said::Event(connection, event) => (Way::StreamOut, Item::Event(connection, event)),
+                Said::Answer(answer) => (Way::Answers(who), Item::Answer(answer)),
+                Said::Event(connection, event) => {
+                    (Way::StreamOut(who), Item::Event(connection, event))
+                }
                 Said::Acknowledge(connection, message) => {
-                    (Way::StreamIn, Item::Ask(Ask::Stream(connection, message)))
+                    let ask = Ask::Stream(connection, message);
+                    (Way::StreamIn(who), Item::Ask(ask))
                 }
             };
-            self.links.send(self.now, way, pace.switch, item);
+            self.links.send(now, way, pace.switch, item);
         }
     }
 
@@ -370,13 +387,9 @@ impl<'a> World<'a> {
                     .broker
                     .handle_offload(at, FromController::Installed { revision });
             }
-            let link = self.control.as_ref().and_then(|c| c.link.as_ref());
-            if let Some(link) = link.filter(|link| link.leads) {
-                let item = Item::ToController(link.number, message);
-                let contract = self.history.pace.contract;
-                self.links.send(self.now, Way::ContractDown, contract, item);
-            }
+            self.tell_leader(message);
         }
+        self.tell_standbys();
     }
 
     fn note(&mut self, bytes: &[u8]) {

@@ -3,8 +3,6 @@
 
 use std::time::Instant;
 
-use offload::{FromBroker, FromController};
-
 use super::{Item, World};
 use crate::frame::{Checksum, Datagram};
 use crate::histories::client::broker_at;
@@ -84,34 +82,33 @@ impl World<'_> {
                 self.clients[usize::from(n)].hear(now, at, round, (&frame, by_broker));
                 self.send_frames(n.into());
             }
-            (_, Item::ToBroker(number, message)) => self.contract(at, number, message),
-            // Another link may have come meanwhile, and stands for this one.
-            (_, Item::Closed) => {
-                let link = self.control.as_ref().and_then(|c| c.link.as_ref());
-                if link.is_none_or(|link| !link.leads) && self.broker_runs() {
-                    self.host.broker.link_down(at);
-                }
+            (Way::ContractUp(who), Item::ToBroker(number, message)) => {
+                self.contract(at, who, number, message);
             }
-            (_, Item::ToController(number, message)) => {
+            (_, Item::Closed(number)) => self.link_closed(at, number),
+            // The controller sees it when it is polled.
+            (_, Item::HungUp(end)) => drop(end),
+            (Way::ContractDown(who), Item::ToController(number, message)) => {
                 if let Some(control) = &self.control
-                    && let Some(link) = &control.link
+                    && let Some(link) = &control.seats[usize::from(who)].link
                     && link.number == number
                 {
                     // The controller may have closed it: that is seen when it is polled.
                     let _ = link.end.tx.send(message);
                 }
             }
-            (_, Item::Ask(Ask::Link(dialling))) => {
+            (Way::ContractUp(who), Item::Ask(Ask::Link(dialling))) => {
                 if let Some(control) = &mut self.control {
-                    control.dialling.push(dialling);
+                    control.seats[usize::from(who)].dialling.push(dialling);
                 }
             }
-            (_, Item::Ask(mut ask)) => {
+            (Way::Requests(who) | Way::StreamIn(who), Item::Ask(mut ask)) => {
                 if let Some(sabotage) = self.sabotage {
                     sabotage.spoil(&mut ask);
                 }
                 if let Some(control) = &mut self.control {
-                    let left = control.ask(now, ask);
+                    control.takes_all_writes = self.sabotage == Some(Sabotage::NoArbitration);
+                    let left = control.ask(now, who, ask);
                     self.leave(left, None);
                 }
             }
@@ -121,51 +118,8 @@ impl World<'_> {
                     control.hear(connection, event);
                 }
             }
-            (_, Item::Frame { .. }) => {}
+            (way, _) => unreachable!("this does not go by {way:?}"),
         }
-    }
-
-    /// What the broker's driver does with a message of the contract: a link begins with Hello.
-    fn contract(&mut self, at: Instant, number: u64, message: FromController) {
-        let Some(control) = &mut self.control else {
-            return;
-        };
-        let Some(link) = control.link.as_mut().filter(|link| link.number == number) else {
-            return;
-        };
-        match &message {
-            FromController::Hello { election_id, .. } => {
-                if !self.host.broker.takes_controller(at, *election_id) {
-                    control.link = None;
-                    return;
-                }
-                link.leads = true;
-                self.host.broker.link_up(at);
-            }
-            FromController::Standby { .. } => {
-                // Nobody else is there to lead. Whoever closed the link is seen when polled.
-                let _ = link.end.tx.send(FromBroker::Led(false));
-                return;
-            }
-            _ if !link.leads => return,
-            _ => {}
-        }
-        let message = match (self.sabotage, message) {
-            (
-                Some(Sabotage::NobodyPublishes),
-                FromController::Activity {
-                    query,
-                    mut sessions,
-                },
-            ) => {
-                for session in &mut sessions {
-                    session.idle = None;
-                }
-                FromController::Activity { query, sessions }
-            }
-            (_, message) => message,
-        };
-        self.host.broker.handle_offload(at, message);
     }
 
     fn broker_hears(&mut self, at: Instant, frame: &[u8]) {

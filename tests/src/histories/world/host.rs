@@ -92,8 +92,11 @@ impl World<'_> {
         self.host.starts_at = Some(until);
         self.restarts.push(self.round);
         if let Some(control) = &mut self.control {
-            control.broker_cut_until = control.broker_cut_until.max(until);
-            control.link = None;
+            for seat in &mut control.seats {
+                seat.broker_cut_until = seat.broker_cut_until.max(until);
+                seat.link = None;
+            }
+            self.leader = None;
             self.grants_wanted = 2;
         }
     }
