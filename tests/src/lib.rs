@@ -30,6 +30,7 @@ pub mod outage;
 pub mod plain_broker;
 pub mod process;
 pub mod python;
+pub mod room;
 pub mod system;
 pub mod topics;
 pub mod veth_switch;
