@@ -27,33 +27,8 @@ use std::time::{Duration, Instant};
 use offload::{PublicationKey, Refusal};
 use serde::{Deserialize, Serialize};
 
+use crate::config::CacheConfig;
 use crate::target::Hit;
-
-/// How publications give their rows up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CacheConfig {
-    /// A publisher that is silent for so long gives its row up, s; 0: only when others want it.
-    pub idle_s: u64,
-    /// Time between two looks while somebody is without a row, ms.
-    pub interval_ms: u64,
-    /// For so long is a row safe that is new, and by so much must whoever takes another's place have
-    /// been heard later, ms.
-    pub hold_ms: u64,
-    /// Most rows that give way in a second, on average.
-    pub swaps_per_s: u32,
-}
-
-impl Default for CacheConfig {
-    fn default() -> Self {
-        Self {
-            idle_s: 3600,
-            interval_ms: 1000,
-            hold_ms: 3000,
-            swaps_per_s: 100,
-        }
-    }
-}
 
 /// Most rows that are looked at in one interval.
 const MOST_LOOKS: usize = 4096;
@@ -266,6 +241,23 @@ impl Cache {
         self.stay_outside(now, key)
     }
 
+    /// The publication's row was parked by another controller, or for another link. It goes as if it had
+    /// been parked here, and its clock tells: that started when it was parked, and what came since came to
+    /// the broker.
+    pub(crate) fn found_parked(&mut self, now: Instant, key: PublicationKey, drain: Duration) {
+        if self.inside.contains_key(&key) || self.outside.contains_key(&key) {
+            return; // It was parked here.
+        }
+        self.enter(now, key, false);
+        if let Some(inside) = self.inside.get_mut(&key) {
+            inside.stage = Stage::Parked(Reading {
+                from: Some(now + drain),
+                asked: false,
+            });
+        }
+        self.leaving.insert(key);
+    }
+
     fn stay_outside(&mut self, now: Instant, key: PublicationKey) -> Place {
         let outside = Outside {
             idle: false,
@@ -405,7 +397,7 @@ impl Cache {
         let before = inside.seen;
         let hit_since = match (before, seen) {
             (Some(before), Some(seen)) => before.packets != seen.packets,
-            // Nobody knows its past, or it has gone by itself.
+            // It was found parked, or it has gone by itself.
             _ => false,
         };
         if hit_since {
@@ -423,7 +415,7 @@ impl Cache {
             packets: 0,
         };
         self.outside.insert(*key, outside);
-        Look::Goes(before.and_then(|before| before.last))
+        Look::Goes(before.or(seen).and_then(|seen| seen.last))
     }
 
     /// For how long the publisher has not been seen, where its row said this; None: nothing is known

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::CacheConfig;
 use crate::constants::VLANS;
 use crate::hot::HotConfig;
 use crate::policy::Policy;
@@ -175,6 +174,32 @@ impl Default for Config {
             max_group: 0,
             max_rid: 0,
             max_copies_per_port: 0,
+        }
+    }
+}
+
+/// How publications give their rows up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// A publisher that is silent for so long gives its row up, s; 0: only when others want it.
+    pub idle_s: u64,
+    /// Time between two looks while somebody is without a row, ms.
+    pub interval_ms: u64,
+    /// For so long is a row safe that is new, and by so much must whoever takes another's place have
+    /// been heard later, ms.
+    pub hold_ms: u64,
+    /// Most rows that give way in a second, on average.
+    pub swaps_per_s: u32,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            idle_s: 3600,
+            interval_ms: 1000,
+            hold_ms: 3000,
+            swaps_per_s: 100,
         }
     }
 }

@@ -55,8 +55,8 @@ pub mod target;
 mod turns;
 mod withdrawn;
 
-pub use cache::{CacheConfig, CacheStatus};
-pub use config::{Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
+pub use cache::CacheStatus;
+pub use config::{CacheConfig, Config, ConfigError, OnBrokerLoss, Takeover, TlsConfig, Vlan};
 pub use explain::{Member, PublicationReport, Selected, TopicReport, TopicState};
 pub use hot::HotConfig;
 pub use latency::InstallLatency;

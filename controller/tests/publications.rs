@@ -318,6 +318,72 @@ fn what_the_broker_asks_while_a_row_is_parked_is_answered_by_what_was_known_befo
     assert_eq!(idle(&bench, 5, Duration::ZERO), None, "the broker was told");
 }
 
+/// A world in which a controller was killed 20 s ago, when it had parked the row of client 1 and not yet
+/// read it again; another has just started.
+fn found_parked() -> Bench {
+    let mut bench = world(cached(10), 8, 2);
+    hit(&mut bench, 1, 5, SECOND);
+    until_parked(&mut bench, 1);
+    // Written: the switch counts from then on.
+    hit(&mut bench, 1, 5, Duration::ZERO);
+    bench.now += 20 * SECOND;
+    age(&mut bench, 20 * SECOND);
+    bench.take_messages();
+    bench.restart();
+    bench.run();
+    bench
+}
+
+#[test]
+fn a_row_that_is_found_parked_starts_no_clock_anew_and_tells_since_when_it_was_parked() {
+    let mut bench = found_parked();
+    let own = row(&bench, 1).expect("it is read first");
+    let asked = [(SessionId(1), vec![own])];
+    let hits = [bench.state.hit(&own)];
+    let FromController::Activity { sessions, .. } =
+        bench.device.activity(bench.now, 5, &asked, &hits)
+    else {
+        panic!("no answer");
+    };
+    assert_eq!(sessions[0].idle, Some(20 * SECOND));
+    let batches = bench.pass(SECOND);
+    let updates: Vec<_> = batches.into_iter().flatten().collect();
+    assert_eq!(updates.len(), 1, "it is deleted and no more: {updates:?}");
+    assert_eq!(row(&bench, 1), None);
+    assert_eq!(serving(&bench), [2]);
+    // The clients may have been heard until it was parked, and not later unless by the broker.
+    let idle = Some(20 * SECOND);
+    let session = SessionId(1);
+    assert_eq!(told(&bench), [Activity { session, idle }]);
+    let withdrawn = bench.device.idle_since_withdrawn(bench.now, session);
+    assert_eq!(withdrawn, None, "its end is no sign of life");
+    assert_eq!(refused(&bench, 1), Some(Refusal::Idle));
+}
+
+#[test]
+fn who_speaks_while_its_row_is_found_parked_has_one_again() {
+    let mut bench = found_parked();
+    bench.pass(SECOND);
+    bench.device.publishers(bench.now, &[(key(1), 1)]);
+    bench.pass(SECOND);
+    assert_eq!(serving(&bench), [1, 2]);
+    assert_eq!(refused(&bench, 1), None);
+}
+
+#[test]
+fn a_row_found_parked_that_goes_by_itself_counts_as_a_sign_of_life_then() {
+    let mut bench = found_parked();
+    let own = row(&bench, 1).expect("its row");
+    bench.state.rows.remove(&own);
+    bench.pass(SECOND);
+    assert_eq!(told(&bench), []);
+    let withdrawn = bench.device.idle_since_withdrawn(bench.now, SessionId(1));
+    assert!(
+        withdrawn.is_some_and(|idle| idle <= SECOND),
+        "{withdrawn:?}"
+    );
+}
+
 #[test]
 fn an_alias_is_a_publication_of_its_own() {
     let mut bench = world(cached(10), 8, 1);

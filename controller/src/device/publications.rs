@@ -81,6 +81,10 @@ impl Device {
             // What was read is of the row at its former place.
             self.cache.left(&key);
         }
+        let there = self.apply.installed.get(&Key::Publication(row));
+        if matches!(there, Some(Value::Publication(action)) if action.is_parked()) {
+            self.cache.found_parked(now, key, self.config.drain());
+        }
         let limit = self.publication_limit(now, row.table());
         let topic_index = match self.cache.place(now, key, limit) {
             Place::Serving => publication.topic.0,
@@ -198,7 +202,11 @@ impl Device {
                         let idle = Some(now.saturating_duration_since(last));
                         told.push(Activity { session, idle });
                     }
-                    if let Key::Publication(row) = row {
+                    // One that has gone by itself tells nothing, and nothing may be known of it.
+                    let known = last.is_some() || hit.is_some();
+                    if let Key::Publication(row) = row
+                        && known
+                    {
                         self.apply.withdrawn.told(*row);
                     }
                     self.plan.drop_publication(&key);
