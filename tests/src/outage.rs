@@ -316,6 +316,15 @@ impl Lab {
         );
     }
 
+    /// Waits until this controller leads and the switch serves a part of the topic's subscribers.
+    pub fn until_partly_offloaded(&self, controller: &Controller) {
+        self.until(
+            &format!("partly offloaded by controller {}", controller.number),
+            || self.explain(controller),
+            |explanation| explanation["verdict"] == "partly",
+        );
+    }
+
     /// Waits until the broker sees messages that no switch served.
     pub fn until_in_software(&self) {
         let untagged = |status: &Value| status["counters"]["publish_untagged"].as_u64();
@@ -336,15 +345,14 @@ impl Lab {
         );
     }
 
-    /// A client that subscribes to the load's topic, and one that publishes to it: message n at QoS 0
-    /// if n is even, else at QoS 1.
+    /// A client that subscribes to the load's topic.
     ///
     /// # Panics
-    /// When the broker does not take them.
-    pub fn load(&self) -> Load {
-        let subscriber = self.subscriber.run(|| {
+    /// When the broker does not take it.
+    pub fn subscribed(&self, client_id: &str) -> TestClient {
+        self.subscriber.run(|| {
             self.runtime.block_on(async {
-                let mut client = connected("subscriber").await;
+                let mut client = connected(client_id).await;
                 let subscribe = TopicRef::Name(TOPIC);
                 client
                     .request(|core, now| core.subscribe(now, subscribe, Qos::Zero))
@@ -352,7 +360,16 @@ impl Lab {
                     .expect("SUBACK");
                 client
             })
-        });
+        })
+    }
+
+    /// A client that subscribes to the load's topic, and one that publishes to it: message n at QoS 0
+    /// if n is even, else at QoS 1.
+    ///
+    /// # Panics
+    /// When the broker does not take them.
+    pub fn load(&self) -> Load {
+        let subscriber = self.subscribed("subscriber");
         let published = Arc::new(AtomicU32::new(u32::MAX));
         let (runtime, wanted) = (self.runtime.handle().clone(), published.clone());
         let subscriber = std::thread::spawn(move || runtime.block_on(receive(subscriber, &wanted)));

@@ -7,6 +7,7 @@ use serde_json::Value;
 use system_tests::data_plane::Target;
 use system_tests::network::targets;
 use system_tests::outage::Lab;
+use system_tests::room::with_room;
 
 /// Runs a test in a lab around each target.
 fn on_each_target(test: impl Fn(Lab)) {
@@ -37,6 +38,29 @@ fn a_controller_that_is_killed_costs_nothing_and_one_that_comes_back_touches_not
         let before = updates(&lab);
         lab.restart(&mut controller);
         lab.until_offloaded(&controller);
+        assert_eq!(updates(&lab), before, "what was right was written again");
+        lab.end(load);
+    });
+}
+
+#[test]
+fn a_subscriber_without_room_costs_no_write_when_a_controller_comes_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [p4info, program] = with_room(directory.path(), "MqttsnEgress.subscriber", 1);
+    let (p4info, program) = (p4info.display(), program.display());
+    let arguments = format!("p4info: {p4info}, device_config: {program}");
+    on_each_target(|lab| {
+        let mut controller = lab.controller(1, &arguments);
+        let load = lab.load();
+        lab.until_offloaded(&controller);
+        let _other = lab.subscribed("other");
+        lab.until_partly_offloaded(&controller);
+
+        controller.kill();
+        lab.until_in_software();
+        let before = updates(&lab);
+        lab.restart(&mut controller);
+        lab.until_partly_offloaded(&controller);
         assert_eq!(updates(&lab), before, "what was right was written again");
         lab.end(load);
     });

@@ -81,6 +81,10 @@ impl Broker {
             FromController::AskRates { query } => self.offloading.tell_rates(query),
             FromController::Activity { query, sessions } => self.on_activity(now, query, &sessions),
         }
+        for id in self.offloading.inherited.due(now) {
+            self.set_session_refusal(id, None);
+            self.look_again(id);
+        }
         self.settle(now);
     }
 
@@ -95,7 +99,10 @@ impl Broker {
         self.offloading.greeted(controller, election_id, reachable);
         let sessions: Vec<SessionId> = self.sessions.all().iter().map(|s| s.id).collect();
         for id in sessions {
-            self.set_session_refusal(id, None);
+            let refusal = self.sessions.get(id).and_then(|s| s.refusal.as_ref());
+            if !refusal.is_some_and(|why| self.offloading.inherited.keeps(now, id, why)) {
+                self.set_session_refusal(id, None);
+            }
             self.look_again(id);
         }
         // The snapshot tells what holds after that, and so stands for the deltas up to here.
@@ -106,6 +113,7 @@ impl Broker {
     fn on_refused(&mut self, item: RefusedItem, why: Option<Refusal>) {
         match item {
             RefusedItem::Session(id) => {
+                self.offloading.inherited.spoken_of(id);
                 self.set_session_refusal(id, why);
                 self.look_again(id);
             }

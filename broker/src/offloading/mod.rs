@@ -5,6 +5,7 @@
 
 pub(crate) mod gate;
 pub(crate) mod generations;
+pub(crate) mod inherited;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod liveness;
@@ -27,6 +28,7 @@ use crate::stats::Stats;
 use crate::transmit::Peer;
 use gate::Gate;
 use generations::Sequence;
+use inherited::Inherited;
 use lease::Lease;
 use liveness::Liveness;
 
@@ -64,6 +66,7 @@ pub(crate) struct Offloading {
     reachable: BTreeSet<IpAddr>,
     /// Refused topics and publications; a session's refusal is the session's own.
     refused: BTreeMap<RefusedItem, Refusal>,
+    pub(crate) inherited: Inherited,
     /// How many topics of the intent serve each session.
     served: FxHashMap<SessionId, u32>,
     /// The last generation made.
@@ -94,6 +97,7 @@ impl Offloading {
             dirty: BTreeMap::new(),
             reachable: BTreeSet::new(),
             refused: BTreeMap::new(),
+            inherited: Inherited::default(),
             served: FxHashMap::default(),
             sequence: 0,
             gate: Gate::default(),
@@ -229,8 +233,8 @@ impl Offloading {
         self.unconfirmed.clear();
     }
 
-    /// The controller names itself: what its predecessor said no longer counts. Sessions that stay
-    /// reachable are served on under the same generations.
+    /// The controller names itself: what its predecessor said no longer counts, but of sessions that had no
+    /// room (see [`Inherited`]). Sessions that stay reachable are served on under the same generations.
     pub(crate) fn greeted(
         &mut self,
         controller: String,

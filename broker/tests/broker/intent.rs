@@ -152,6 +152,53 @@ fn a_refused_session_is_served_by_the_broker_and_refusals_are_remembered() {
 }
 
 #[test]
+fn a_session_without_room_stays_refused_for_the_next_controller_and_is_tried_again_later() {
+    let mut world = three(Qos::Zero, Qos::Zero);
+    let item = RefusedItem::Session(SessionId(3));
+    let refuse = |why| FromController::Refused { item, why };
+    world.tell(refuse(Some(Refusal::Capacity("subscriber".into()))));
+    let before = topic(&world, "t/1").clone();
+    assert_eq!(before.served_q0, sessions(&[2]));
+    // Another controller, and one more: nothing has changed for the switch.
+    for _ in 0..2 {
+        world.broker.link_down(world.now);
+        world.greet_reaching([1, 2, 3]);
+        world.install();
+        assert_eq!(topic(&world, "t/1"), &before);
+        world.advance(ms(10_000));
+    }
+    assert!(world.grant(2));
+    assert_eq!(topic(&world, "t/1"), &before);
+    world.advance(ms(11_000));
+    assert!(world.grant(3));
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2, 3]));
+
+    // One that was spoken of is its own.
+    world.tell(refuse(Some(Refusal::Capacity("subscriber".into()))));
+    world.install();
+    world.greet_reaching([1, 2, 3]);
+    world.install();
+    world.tell(refuse(None));
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2, 3]));
+    world.tell(refuse(Some(Refusal::Capacity("subscriber".into()))));
+    world.install();
+    world.advance(ms(31_000));
+    world.grant(4);
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2]));
+}
+
+#[test]
+fn what_a_controller_refused_for_other_reasons_is_forgotten_with_it() {
+    let mut world = three(Qos::Zero, Qos::Zero);
+    let item = RefusedItem::Session(SessionId(3));
+    let why = Some(Refusal::Failing("subscriber".into()));
+    world.tell(FromController::Refused { item, why });
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2]));
+    world.greet_reaching([1, 2, 3]);
+    assert_eq!(topic(&world, "t/1").served_q0, sessions(&[2, 3]));
+}
+
+#[test]
 fn a_wildcard_subscriber_is_served_once_it_knows_the_topic_id() {
     let mut world = World::offloading(offloading());
     world.reachable([2]);
