@@ -71,8 +71,8 @@ pub(super) struct Control {
     pub(super) last_link: u64,
     /// Updates that the switch still refuses.
     pub(super) refuses: u16,
-    /// Those of former primaries, too.
-    pub(super) takes_all_writes: bool,
+    /// Writes of former primaries that came after all; the switch refuses them.
+    pub(super) late: u64,
 }
 
 impl Control {
@@ -152,7 +152,7 @@ impl Control {
             seats: seats.collect(),
             last_link: 0,
             refuses: 0,
-            takes_all_writes: false,
+            late: 0,
         }
     }
 
@@ -292,10 +292,9 @@ impl Control {
                 self.say(who, answer, connected);
             }
             Ask::Write(connection, updates, answer) => {
-                let primary = self.streams.values().find(|stream| stream.is_primary);
-                let primary = primary.filter(|_| self.takes_all_writes);
-                let primary = primary.map(|stream| stream.election_id);
-                let written = match self.reachable(connection).map(|id| primary.unwrap_or(id)) {
+                let stream = self.streams.get(&connection);
+                self.late += u64::from(stream.is_some_and(|stream| !stream.is_primary));
+                let written = match self.reachable(connection) {
                     Ok(election_id) => self.write(at, election_id, updates),
                     Err(status) => Err(status),
                 };

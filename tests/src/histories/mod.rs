@@ -47,6 +47,8 @@ pub struct Outcome {
     pub tagged: u64,
     /// How often another controller led than before.
     pub takeovers: u64,
+    /// Writes that reached the switch when another controller had taken over.
+    pub late: u64,
     /// Messages that clients received of the whole system.
     pub received: u64,
     /// A sum over all frames, writes and messages of the contract: the same history gives the same.
@@ -90,6 +92,7 @@ impl Checker {
             untagged: whole.untagged,
             tagged: whole.tagged,
             takeovers: whole.takeovers,
+            late: whole.late,
             received: whole.clients.iter().map(|c| c.received.len() as u64).sum(),
             trace: whole.trace,
         }

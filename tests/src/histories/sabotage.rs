@@ -21,8 +21,6 @@ pub enum Sabotage {
     ForgottenModify,
     /// The switch says yes to every DELETE, and deletes nothing.
     ForgottenDelete,
-    /// The switch takes what a former primary has written.
-    NoArbitration,
 }
 
 impl Sabotage {
@@ -35,7 +33,7 @@ impl Sabotage {
         Sabotage::ForgottenModify,
     ];
     /// Those that need rarer ones.
-    pub const RARE: [Sabotage; 2] = [Sabotage::ForgottenDelete, Sabotage::NoArbitration];
+    pub const RARE: [Sabotage; 1] = [Sabotage::ForgottenDelete];
 
     /// Changes what reaches the switch.
     pub(super) fn spoil(self, ask: &mut Ask) {

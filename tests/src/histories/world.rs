@@ -57,6 +57,8 @@ pub(super) struct Run {
     pub(super) untagged: u64,
     /// How often another controller leads than before.
     pub(super) takeovers: u64,
+    /// Writes of former primaries that reached the switch.
+    pub(super) late: u64,
     /// Frames, writes and what the controller said, summed up: the same history gives the same.
     pub(super) trace: u64,
 }
@@ -181,6 +183,7 @@ impl<'a> World<'a> {
             tagged,
             untagged,
             takeovers: self.takeovers,
+            late: self.control.as_ref().map_or(0, |control| control.late),
             clients: self.clients,
             starts: self.starts,
             restarts: self.restarts,

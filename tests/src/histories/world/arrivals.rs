@@ -107,7 +107,6 @@ impl World<'_> {
                     sabotage.spoil(&mut ask);
                 }
                 if let Some(control) = &mut self.control {
-                    control.takes_all_writes = self.sabotage == Some(Sabotage::NoArbitration);
                     let left = control.ask(now, who, ask);
                     self.leave(left, None);
                 }
