@@ -237,6 +237,12 @@ pub enum ConfigError {
         "hot.margin_percent: {0}; a topic that takes another's place has 100 % of its score or more"
     )]
     Margin(u32),
+    /// No topic filter.
+    #[error(
+        "policy: pinned: `{0}` is no topic filter: it has at least one character, `+` and `#` are whole \
+         levels, and `#` is the last one"
+    )]
+    Pinned(String),
     /// A batch of nothing.
     #[error("batch: at least one update goes into a write")]
     Batch,
@@ -309,6 +315,9 @@ impl Config {
             if !(1..=86_400_000).contains(&ms) {
                 return Err(ConfigError::Duration(key, ms));
             }
+        }
+        if let Some(filter) = self.policy.misspelt() {
+            return Err(ConfigError::Pinned(filter.to_owned()));
         }
         let TlsConfig { ca, cert, key } = &self.tls;
         if cert.is_some() != key.is_some() || (cert.is_some() && ca.is_none()) {

@@ -51,10 +51,21 @@ enum State {
     },
 }
 
+/// Who let a renewal wait for longer than the patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// It did not echo a packet-out.
+    Switch,
+    /// It did not answer `RequestLease`.
+    Broker,
+}
+
 /// Renews the lease of one switch.
 #[derive(Debug)]
 pub struct Lease {
     state: State,
+    /// Of the last renewal, unless it succeeded.
+    late: Option<Late>,
     /// Written to the switch last; zero is over.
     deadline_us: u64,
     next_request: u32,
@@ -72,6 +83,7 @@ impl Lease {
     pub fn new(patience: Duration) -> Self {
         Self {
             state: State::Resting,
+            late: None,
             deadline_us: 0,
             next_request: 1,
             due: None,
@@ -88,6 +100,12 @@ impl Lease {
         | State::Setting { since, .. } = self.state
             && (now >= since + self.patience || !may_renew)
         {
+            if now >= since + self.patience {
+                self.late = Some(match self.state {
+                    State::Asking { .. } => Late::Broker,
+                    _ => Late::Switch,
+                });
+            }
             self.state = State::Resting;
         }
         if self.state != State::Resting || !may_renew || self.due.is_some_and(|due| now < due) {
@@ -131,6 +149,7 @@ impl Lease {
                 self.clock = Some((timestamp_us, now));
                 self.deadline_us = deadline_us;
                 self.state = State::Resting;
+                self.late = None;
                 self.due = self.granted.map(|lease| now + lease / 3);
                 None
             }
@@ -173,7 +192,13 @@ impl Lease {
     /// The link to the broker is gone: nothing is in flight any more.
     pub fn unlinked(&mut self) {
         self.state = State::Resting;
+        self.late = None;
         self.due = None;
+    }
+
+    /// Whom the last renewal waited for in vain; none once one succeeds.
+    pub fn late(&self) -> Option<Late> {
+        self.late
     }
 
     /// When `poll` has something to do by itself.
@@ -270,6 +295,26 @@ mod tests {
             panic!("no request")
         };
         assert_eq!(lease.granted(now, request, LEASE, false), None);
+    }
+
+    #[test]
+    fn whoever_lets_a_renewal_wait_is_named_until_one_succeeds() {
+        let mut lease = Lease::new(PATIENCE);
+        let now = Instant::now();
+        renew(&mut lease, now, 1_000_000);
+        assert_eq!(lease.late(), None);
+        let reading = now + LEASE / 3;
+        lease.poll(reading, true);
+        let Some(Action::PacketOut { request, .. }) = lease.poll(reading + PATIENCE, true) else {
+            panic!("nothing is begun anew")
+        };
+        assert_eq!(lease.late(), Some(Late::Switch));
+        lease.echoed(reading + PATIENCE, request, 1_200_000);
+        lease.poll(reading + PATIENCE * 2, true);
+        assert_eq!(lease.late(), Some(Late::Broker));
+        // The reading of that renewal stays without an answer, too.
+        renew(&mut lease, reading + PATIENCE * 3, 1_400_000);
+        assert_eq!(lease.late(), None);
     }
 
     #[test]

@@ -29,6 +29,28 @@ impl Policy {
             Policy::Pinned(filters) => filters.iter().any(|filter| matches(filter, name)),
         }
     }
+
+    /// A filter of it that is none, and so would match nothing.
+    pub(crate) fn misspelt(&self) -> Option<&str> {
+        let Policy::Pinned(filters) = self else {
+            return None;
+        };
+        filters
+            .iter()
+            .map(String::as_str)
+            .find(|filter| !is_filter(filter))
+    }
+}
+
+/// As in the configuration.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Policy::All => f.write_str("all"),
+            Policy::Hot => f.write_str("hot"),
+            Policy::Pinned(filters) => write!(f, "pinned: [{}]", filters.join(", ")),
+        }
+    }
 }
 
 /// `all`, `hot` or `pinned: [filter, …]`; in YAML, `!pinned [filter, …]` means the same.
@@ -90,6 +112,16 @@ impl<'de> Visitor<'de> for Written {
             }
         }
     }
+}
+
+/// MQTT 3.1.1 §4.7.1: wildcards are whole levels, and `#` is the last one.
+fn is_filter(filter: &str) -> bool {
+    let rest = filter.strip_suffix('#').unwrap_or(filter);
+    !filter.is_empty()
+        && (rest.len() == filter.len() || rest.is_empty() || rest.ends_with('/'))
+        && rest
+            .split('/')
+            .all(|level| level == "+" || !level.contains(['+', '#']))
 }
 
 /// Topic filters as MQTT 3.1.1 §4.7 has them: `+` is one level, `#` the rest and the parent itself;

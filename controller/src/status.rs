@@ -56,6 +56,8 @@ pub struct Status {
     pub revision_installed: Option<u64>,
     /// For how long the switch still offloads.
     pub lease_remaining_ms: u64,
+    /// What keeps the lease from being renewed.
+    pub lease_why: Option<String>,
     /// Rows by table.
     pub tables: BTreeMap<String, usize>,
     /// Topics on the switch.
@@ -95,6 +97,7 @@ impl Status {
             revision_wanted: None,
             revision_installed: None,
             lease_remaining_ms: 0,
+            lease_why: None,
             tables: BTreeMap::new(),
             topics_offloaded: 0,
             topics_wanted: 0,
@@ -138,6 +141,7 @@ impl Status {
             revision_wanted: device.intent().map(|intent| intent.revision.0),
             revision_installed: device.installed_revision().map(|revision| revision.0),
             lease_remaining_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            lease_why: None,
             tables: used
                 .iter()
                 .map(|(table, rows)| ((*table).to_owned(), *rows))

@@ -449,6 +449,18 @@ mod tests {
             assert!(error.starts_with("lab.yaml:2:"), "{error}");
             assert!(error.contains(wanted), "{text}: {error}");
         }
+        for filter in ["a/#/b", "#/", "a#", "a/b+", "+a/#", "\"\""] {
+            let error = error_of(&format!(
+                "controller: {{policy: {{pinned: [b, {filter}]}}}}\n"
+            ));
+            assert!(error.contains("is no topic filter"), "{filter}: {error}");
+        }
+        let text = "controller: {policy: {pinned: [+, \"#\", /, a/+/b/#, $SYS/a, +/+]}}\n";
+        let config = Config::parse(text, Path::new("x")).unwrap();
+        assert_eq!(
+            config.controller.policy.to_string(),
+            "pinned: [+, #, /, a/+/b/#, $SYS/a, +/+]"
+        );
         let text = "controller: {policy: hot, hot: {interval_ms: 7, margin_percent: 120, hold_ms: 9, \
                     swaps_per_s: 3}}";
         let hot = Config::parse(text, Path::new("x")).unwrap().controller.hot;

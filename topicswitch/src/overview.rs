@@ -132,10 +132,13 @@ fn controller(part: &Value) -> Vec<String> {
         _ => "not linked to the broker",
     };
     lines.push(format!(
-        "{linked}; revision {} of {} installed; lease: {} ms left",
+        "{linked}; revision {} of {} installed; lease: {} ms left{}",
         n("revision_installed"),
         n("revision_wanted"),
         n("lease_remaining_ms"),
+        part["lease_why"]
+            .as_str()
+            .map_or(String::new(), |why| format!(" ({why})")),
     ));
     lines.push(format!(
         "topics: {} of {} on the switch; policy: {}",
@@ -224,7 +227,7 @@ mod tests {
             },
             "controller": {
                 "switch": "10.0.0.9:9559", "mastership": {"state": "primary"}, "election_id": 7,
-                "broker_linked": true, "install": {"changes": 2, "p50_us": 1500},
+                "broker_linked": true, "lease_remaining_ms": 0, "lease_why": "late", "install": {"changes": 2, "p50_us": 1500},
                 "tables": {"MqttsnIngress.topic": 5, "multicast group": 1},
                 "table_sizes": {"MqttsnIngress.topic": 64},
                 "refused_by_reason": {"capacity": 3}, "paths": {"no_lease": 0, "offloaded": 12},
@@ -238,6 +241,7 @@ mod tests {
             "  dropped_too_long 2\n",
             "controller `c` (election id 7), revision 8 of 9 installed, 1 answers wait",
             "primary at 10.0.0.9:9559 with election id 7",
+            "lease: 0 ms left (late)\n",
             "in software: capacity 3",
             "1.50 ms (half of them)",
             "rows: topic 5/64, multicast group 1",

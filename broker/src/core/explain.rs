@@ -19,6 +19,9 @@ pub struct TopicAccount {
     pub name: String,
     /// Whether work may be given to the network at all.
     pub offload: bool,
+    /// The broker's addresses that the switch is told.
+    #[serde(default)]
+    pub services: Vec<SocketAddr>,
     /// The controller that is connected.
     pub controller: Option<String>,
     /// Revision of the intent.
@@ -112,6 +115,7 @@ impl Broker {
         TopicAccount {
             name: name.to_owned(),
             offload: status.offload,
+            services: self.offloading.intent.services.iter().copied().collect(),
             controller: status.controller,
             revision: status.revision,
             installed: status.installed,
@@ -175,7 +179,7 @@ impl Broker {
                 alias: None,
                 served_q0: false,
                 served_q1: false,
-                why: Some("nobody has used this topic name yet".into()),
+                why: Some("nobody uses this topic name".into()),
             })
         };
         grants.filter_map(part).collect()
@@ -220,7 +224,7 @@ fn unserved(why: Unserved, session: &Session) -> String {
             "it is behind a forwarder, which only the broker wraps for".into()
         }
         Unserved::Unreachable => {
-            "the switch has seen no packet of it yet, so nobody knows behind which port it is"
+            "the switch has seen nothing that was sent to it yet, so nobody knows behind which port it is"
                 .into()
         }
         Unserved::Refused => {

@@ -215,7 +215,7 @@ fn name_services(broker: &mut Broker, local: &[SocketAddr]) {
     if broker.status().offload && broker.intent().services.is_empty() {
         tracing::warn!(
             "nothing can be offloaded: the socket listens on all addresses, so list those that \
-             clients write to under offload.services"
+             clients write to under broker.offload.services"
         );
     }
 }

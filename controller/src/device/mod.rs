@@ -315,7 +315,7 @@ impl Device {
 
     /// Which topics deserve room, for people.
     pub fn policy(&self) -> String {
-        format!("{:?}", self.config.policy)
+        self.config.policy.to_string()
     }
 
     /// The topic's publications, each with its row where it has one, in order.

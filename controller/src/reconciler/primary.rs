@@ -19,7 +19,7 @@ use crate::apply::RowError;
 use crate::config::Config;
 use crate::device::Device;
 use crate::latency::Latencies;
-use crate::lease::{Action, Lease};
+use crate::lease::{Action, Late, Lease};
 use crate::status::Query;
 use crate::target::{Event, Target, TargetError};
 use crate::turns::Turn;
@@ -42,6 +42,8 @@ pub(super) struct Primary<T> {
     pub(super) target: Arc<T>,
     pub(super) device: Device,
     pub(super) lease: Lease,
+    /// What the log has said of it.
+    lease_runs: bool,
     pub(super) latencies: Latencies,
     pub(super) link: Option<ControllerEnd>,
     /// Answers are taken in the order of the batches.
@@ -63,6 +65,7 @@ impl<T: Target> Primary<T> {
     ) -> Self {
         Primary {
             lease: Lease::new(Duration::from_millis(config.lease_patience_ms)),
+            lease_runs: false,
             config,
             address,
             target,
@@ -171,11 +174,45 @@ impl<T: Target> Primary<T> {
         if let Some(action) = self.lease.poll(at, may_renew) {
             self.act(action).await?;
         }
+        self.tell_lapse();
         Ok(())
     }
 
     fn may_renew(&self, at: Instant) -> bool {
         self.link.is_some() && self.device.may_renew(at)
+    }
+
+    /// What keeps the lease from being renewed, if it is not.
+    pub(super) fn lease_why(&self) -> Option<String> {
+        let patience = self.config.lease_patience_ms;
+        if self.link.is_none() {
+            return Some("there is no link to the broker".into());
+        }
+        if !self.may_renew(now()) {
+            return Some("the switch does not hold yet what the broker wants".into());
+        }
+        self.lease.late().map(|late| match late {
+            Late::Switch => format!("the switch did not echo a packet-out within {patience} ms"),
+            Late::Broker => format!("the broker did not answer within {patience} ms"),
+        })
+    }
+
+    /// Says in the log when the lease has run out and when it runs again.
+    fn tell_lapse(&mut self) {
+        let runs = !self.lease.remaining(now()).is_zero();
+        if runs == self.lease_runs {
+            return;
+        }
+        self.lease_runs = runs;
+        match (runs, self.link.is_some()) {
+            (true, _) => tracing::info!("the lease runs"),
+            // Else the log has said that the link is lost.
+            (false, true) => {
+                let why = self.lease_why();
+                tracing::warn!(why, "the lease has run out; the broker serves");
+            }
+            (false, false) => {}
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -15,6 +15,7 @@ impl<T: Target> Primary<T> {
                 let lease = self.lease.remaining(now());
                 let address = self.address.clone();
                 let mut status = Status::of(&self.device, address, self.link.is_some(), lease);
+                status.lease_why = self.lease_why();
                 status.install = self.latencies.summary();
                 let waiting = self.latencies.oldest(now());
                 status.waiting_ms = waiting.and_then(|waiting| waiting.as_millis().try_into().ok());

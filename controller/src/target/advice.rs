@@ -22,6 +22,15 @@ pub(super) fn on_refusal(code: Code, tls: &TlsConfig) -> Option<&'static str> {
     })
 }
 
+/// What a refusal of the program means, where the switch does not say it. BMv2's server lets any device
+/// id become primary, and finds out with the program.
+pub(super) fn on_program(message: &str) -> Option<&'static str> {
+    message.contains("assign device").then_some(
+        "controller.device_id (--device-id) is not the switch's: simple_switch_grpc has device 0 unless \
+         it was started with another",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +52,12 @@ mod tests {
         assert!(said(ended, Some("ca"), Some("cert")).contains("may refuse"));
         assert!(said(Code::Unimplemented, None, None).contains("no P4Runtime server"));
         assert_eq!(said(Code::PermissionDenied, None, None), "nothing");
+    }
+
+    #[test]
+    fn the_wrong_device_of_bmv2_is_named() {
+        let advice = on_program("Error when trying to assign device").unwrap_or("nothing");
+        assert!(advice.contains("--device-id"), "{advice}");
+        assert_eq!(on_program("the program needs more tables"), None);
     }
 }

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::advice::on_refusal;
+use super::advice::{on_program, on_refusal};
 use super::rpc::{Connection, Rpc};
 use super::schema::lease_packet;
 use super::{Counter, Event, Hit, Schema, Switch, Target, TargetError};
@@ -423,7 +423,11 @@ impl<R: Rpc> Target for GrpcTarget<R> {
             Err(ClientError::Rpc(status)) => Err(match status.code() {
                 Code::Unavailable | Code::Cancelled => TargetError::Lost(status.message().into()),
                 Code::PermissionDenied => TargetError::NotPrimary(status.message().into()),
-                code => TargetError::Pipeline(format!("{code:?}: {}", status.message())),
+                code => {
+                    let advice = on_program(status.message())
+                        .map_or(String::new(), |advice| format!("{advice}: "));
+                    TargetError::Pipeline(format!("{advice}{code:?}: {}", status.message()))
+                }
             }),
             Err(error) => Err(lost(error)),
         }

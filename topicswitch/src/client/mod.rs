@@ -162,7 +162,8 @@ impl Client {
         self.answer().await.map(drop)
     }
 
-    /// The next message and when it arrived; None when none came until `deadline`.
+    /// The next message and when it arrived; None when none came until `deadline`, or the broker has
+    /// ended the connection ([`Client::is_disconnected`]).
     ///
     /// # Errors
     /// The socket's error.
@@ -174,7 +175,7 @@ impl Client {
             if let Some(message) = self.received.pop_front() {
                 return Ok(Some(message));
             }
-            if !self.step(Some(deadline)).await? {
+            if self.core.is_disconnected() || !self.step(Some(deadline)).await? {
                 return Ok(None);
             }
         }

@@ -87,6 +87,7 @@ async fn explain(handle: &Handle, topic: &str) -> Result<ControllerAccount, cont
     let status = handle.status().await?;
     Ok(ControllerAccount {
         lease_remaining_ms: status.lease_remaining_ms,
+        lease_why: status.lease_why,
         mastership: serde_json::json!(status.mastership),
         topic: handle.explain(topic).await?,
     })

@@ -65,7 +65,7 @@ pub async fn run(args: PubArgs) -> anyhow::Result<()> {
             },
             // Nothing is subscribed to; what arrives is the broker's end of the connection.
             none = client.next_message(Instant::now() + silence) => {
-                if none?.is_none() && !keep_alive.is_zero() {
+                if none?.is_none() && !client.is_disconnected() && !keep_alive.is_zero() {
                     client.ping("").await.context("keep alive")?;
                 }
             }

@@ -95,6 +95,10 @@ async fn print_messages(
             message = client.next_message(deadline) => message?,
         };
         match message {
+            None if client.is_disconnected() => bail!(
+                "the broker ended the connection: it may be shutting down, or another client connects under \
+                 the same client id"
+            ),
             Some((_, message)) => {
                 print(client, &message, args.verbose)?;
                 left = left.map(|left| left - 1);
@@ -104,9 +108,6 @@ async fn print_messages(
                 client.ping("").await.context("keep alive")?;
                 next_ping = Instant::now() + keep_alive / 2;
             }
-        }
-        if client.is_disconnected() {
-            bail!("the broker ended the connection");
         }
     }
     Ok(false)

@@ -405,6 +405,7 @@ async fn receive(
             message = client.next_message(Instant::now() + Duration::from_secs(10)) => {
                 match message? {
                     Some((at, message)) => received.take(start, at, &message),
+                    None if client.is_disconnected() => {}
                     None => client.ping("").await?,
                 }
             }

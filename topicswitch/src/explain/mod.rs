@@ -16,6 +16,9 @@ use serde_json::Value;
 pub struct ControllerAccount {
     /// For how long its switch still offloads.
     pub lease_remaining_ms: u64,
+    /// What keeps it from being renewed.
+    #[serde(default)]
+    pub lease_why: Option<String>,
     /// How it stands with its switch.
     pub mastership: Value,
     /// The topic, if the broker's intent has it.
@@ -229,20 +232,34 @@ fn idle(broker: &TopicAccount, controller: Option<&ControllerAccount>) -> Option
             "the broker gives no work to the network: start it with --offload, or use `up`".into(),
         );
     }
+    if broker.services.is_empty() {
+        return Some(
+            "the switch does not know what is for the broker, which listens on all addresses: list those \
+             that clients write to under broker.offload.services"
+                .into(),
+        );
+    }
     let Some(name) = &broker.controller else {
         return Some("no controller is linked to the broker".into());
     };
+    let primary = controller.filter(|controller| controller.mastership["state"] == "primary");
+    let because = primary
+        .and_then(|controller| controller.lease_why.as_deref())
+        .map_or(String::new(), |why| format!(": {why}"));
     if broker.lease_remaining_ms == 0 {
+        let doing = match broker.installed == broker.revision {
+            true => "does not renew it".into(),
+            false => format!(
+                "has not installed revision {} (it holds {})",
+                broker.revision, broker.installed
+            ),
+        };
         return Some(format!(
-            "there is no lease: the controller `{name}` has not installed revision {} (it holds {}) \
-             or does not renew",
-            broker.revision, broker.installed
+            "there is no lease: the controller `{name}` {doing}{because}"
         ));
     }
-    let lapsed = controller.filter(|controller| {
-        controller.mastership["state"] == "primary" && controller.lease_remaining_ms == 0
-    });
-    lapsed.map(|_| "the switch has no lease: the controller has not renewed it".into())
+    let lapsed = primary.filter(|controller| controller.lease_remaining_ms == 0);
+    lapsed.map(|_| format!("the switch has no lease: the controller has not renewed it{because}"))
 }
 
 fn judge(
@@ -263,7 +280,7 @@ fn judge(
     };
     let mut why: Vec<String> = idle(broker, controller).into_iter().collect();
     let Some(topic) = &broker.topic else {
-        why.insert(0, "nobody has used this topic name yet".into());
+        why.insert(0, "nobody uses this topic name".into());
         let waiting = broker.subscribers.len();
         if waiting > 0 {
             why.push(format!(
@@ -347,6 +364,7 @@ mod tests {
         TopicAccount {
             name: "a/b".into(),
             offload: true,
+            services: vec!["10.0.0.1:1884".parse().unwrap()],
             controller: Some("c".into()),
             revision: 9,
             installed: 9,
@@ -374,6 +392,7 @@ mod tests {
     fn controller() -> ControllerAccount {
         ControllerAccount {
             lease_remaining_ms: 250,
+            lease_why: None,
             mastership: json!({"state": "primary"}),
             topic: Some(TopicReport {
                 index: 3,
@@ -423,10 +442,11 @@ mod tests {
         for wanted in [
             "index 3, home alias normal:7, generation 5 (on the switch: 5)",
             "42 packets, 4200 octets",
-            "client1 at 10.0.0.3:4000 (active), QoS 0, as normal:7: by the switch, port 4, rid 9, 40 copies",
+            "client1 at 10.0.0.3:4000 (active), QoS 0, as normal:7: by the switch, port 4, rid 9 (40 copies, of all its topics)",
             "sensor at 10.0.0.2:4000 as normal:7: admitted by the switch, 41 packets",
             "index 3 is offloaded as generation 5: multicast group 12",
             "rid 9 leaves port 4 for 10.0.0.3:4000 at QoS 0 as normal:7",
+            "with Retain the broker gets a tagged copy, and acknowledges in place of the switch",
             "PUBACK: the switch sends it to the publisher",
         ] {
             assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
@@ -503,8 +523,12 @@ mod tests {
     #[test]
     fn whatever_keeps_a_topic_in_software_is_said() {
         type Spoil = fn(&mut TopicAccount, &mut ControllerAccount);
-        let cases: [(Spoil, &str); 6] = [
+        let cases: [(Spoil, &str); 10] = [
             (|broker, _| broker.offload = false, "--offload"),
+            (
+                |broker, _| broker.services.clear(),
+                "under broker.offload.services",
+            ),
             (
                 |broker, _| broker.controller = None,
                 "no controller is linked",
@@ -512,6 +536,24 @@ mod tests {
             (
                 |broker, _| broker.lease_remaining_ms = 0,
                 "there is no lease",
+            ),
+            (
+                |broker, _| {
+                    broker.lease_remaining_ms = 0;
+                    broker.installed = 7;
+                },
+                "has not installed revision 9 (it holds 7)",
+            ),
+            (
+                |broker, _| broker.lease_remaining_ms = 0,
+                "the controller `c` does not renew it\n",
+            ),
+            (
+                |broker, controller| {
+                    broker.lease_remaining_ms = 0;
+                    controller.lease_why = Some("the switch is late".into());
+                },
+                "does not renew it: the switch is late",
             ),
             (
                 |_, controller| controller.lease_remaining_ms = 0,
@@ -539,6 +581,7 @@ mod tests {
             let (verdict, text) = explain(&broker, &controller);
             assert_eq!(verdict, Verdict::Software, "{wanted}");
             assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
+            assert!(!text.contains(": by the switch"), "{text}");
         }
     }
 

@@ -60,6 +60,10 @@ fn in_switch<'a>(
         steps.push("no switch takes part: the broker gives no work to the network".into());
         return None;
     }
+    if broker.is_some_and(|broker| broker.services.is_empty()) {
+        steps.push("table service: no entry; the packet is bridged to the broker's host".into());
+        return None;
+    }
     let Some(controller) = controller else {
         steps.push("switch: no controller was asked, so its entries are not known here".into());
         return None;
@@ -257,6 +261,18 @@ fn replicas(qos: i8, report: &TopicReport, topic: Option<&TopicPart>, steps: &mu
             "table broker_copy: the broker gets a copy, tagged with index {} and the generation",
             report.index
         ));
+    }
+    if !copied {
+        // The broker stores it.
+        let what = match members.is_empty() {
+            true => "the packet as it came",
+            false => "a tagged copy",
+        };
+        let acknowledges = match qos == 1 && topic.ack_q1 {
+            true => ", and acknowledges in place of the switch",
+            false => "",
+        };
+        steps.push(format!("with Retain the broker gets {what}{acknowledges}"));
     }
     if qos == 1 && topic.ack_q1 {
         steps.push("PUBACK: the switch sends it to the publisher, through its port".into());

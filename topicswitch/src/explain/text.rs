@@ -138,7 +138,12 @@ fn subscribers(out: &mut String, explanation: &Explanation) -> std::fmt::Result 
     writeln!(out, "\nsubscribers: {}", all.len())?;
     for subscriber in all.iter().take(LINES) {
         let broker = &subscriber.broker;
+        // The broker leaves it to the switch, which may not do it: see the verdict.
+        let left = broker.served_q0 || broker.served_q1;
         let by = match (broker.served_q0, broker.served_q1) {
+            _ if explanation.verdict == Verdict::Software && left => {
+                "by the broker, while the topic is in software"
+            }
             (true, true) => "by the switch",
             (true, false) => "QoS 0 by the switch, QoS 1 by the broker",
             (false, true) => "QoS 1 by the switch, QoS 0 by the broker",
@@ -146,11 +151,14 @@ fn subscribers(out: &mut String, explanation: &Explanation) -> std::fmt::Result 
         };
         write!(
             out,
-            "  {} at {} ({}), QoS {}, as {}: {by}",
+            "  {} at {} ({}), {}as {}: {by}",
             broker.client_id,
             broker.address,
             broker.state,
-            number(broker.granted),
+            // A member of share groups may have no subscription of its own.
+            broker
+                .granted
+                .map_or(String::new(), |granted| format!("QoS {granted}, ")),
             number(broker.alias.as_ref()),
         )?;
         if !broker.share_groups.is_empty() {
@@ -159,7 +167,7 @@ fn subscribers(out: &mut String, explanation: &Explanation) -> std::fmt::Result 
         if let Some(member) = &subscriber.switch {
             write!(
                 out,
-                ", port {}, rid {}, {} copies",
+                ", port {}, rid {} ({} copies, of all its topics)",
                 number(member.port),
                 number(member.rid),
                 member.packets
