@@ -449,9 +449,9 @@ mod tests {
             assert!(error.starts_with("lab.yaml:2:"), "{error}");
             assert!(error.contains(wanted), "{text}: {error}");
         }
-        for filter in ["a/#/b", "#/", "a#", "a/b+", "+a/#", "\"\""] {
+        for filter in ["a/#/b", "#/", "a#", "a/b+", "+a/#", ""] {
             let error = error_of(&format!(
-                "controller: {{policy: {{pinned: [b, {filter}]}}}}\n"
+                "controller: {{policy: {{pinned: [b, '{filter}']}}}}\n"
             ));
             assert!(error.contains("is no topic filter"), "{filter}: {error}");
         }
