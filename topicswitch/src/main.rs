@@ -116,6 +116,8 @@ fn start_logging(command: &Command, config: &Config) -> anyhow::Result<()> {
         // It kills its controllers, and tells.
         "info" if matches!(command, Command::Demo(_)) => "error",
         "info" if quiet => "warn",
+        // Clients of P4Runtime that TLS refuses: nobody else tells of them.
+        "info" => "info,tonic::transport::server::io_stream=debug",
         other => other,
     };
     let filter = EnvFilter::try_new(filter)

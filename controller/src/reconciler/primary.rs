@@ -46,6 +46,8 @@ pub(super) struct Primary<T> {
     lease_runs: bool,
     pub(super) latencies: Latencies,
     pub(super) link: Option<ControllerEnd>,
+    /// Before the next link is opened.
+    backoff: Duration,
     /// Answers are taken in the order of the batches.
     writing: FuturesOrdered<Writing>,
     /// Reads for the broker and for queries.
@@ -72,6 +74,7 @@ impl<T: Target> Primary<T> {
             latencies: Latencies::default(),
             device,
             link: None,
+            backoff: FIRST_BACKOFF,
             writing: FuturesOrdered::new(),
             jobs: FuturesUnordered::new(),
         }
@@ -85,12 +88,13 @@ impl<T: Target> Primary<T> {
         connector: &mut impl Connector,
     ) -> Result<(Option<u128>, bool), TargetError> {
         let mut linking = Some(connector.connect());
-        let mut backoff = FIRST_BACKOFF;
         let mut turn = Turn::default();
         loop {
             self.pump().await?;
             if self.link.is_none() && linking.is_none() {
-                let (pause, connect) = (backoff, connector.connect());
+                let (pause, connect) = (self.backoff, connector.connect());
+                // Until there is a snapshot: what listens there may be no broker.
+                self.backoff = (pause * 2).min(LAST_BACKOFF);
                 linking = Some(Box::pin(async move {
                     tokio::time::sleep(pause).await;
                     connect.await
@@ -119,14 +123,12 @@ impl<T: Target> Primary<T> {
                     match link {
                         Ok(link) => {
                             tracing::info!("linked to the broker");
-                            backoff = FIRST_BACKOFF;
                             self.link = Some(link);
                             self.device.link_opened();
                         }
                         Err(error) => {
                             let error = crate::target::error_chain(&*error);
-                            tracing::warn!(%error, retry_in = ?backoff, "no link to the broker");
-                            backoff = (backoff * 2).min(LAST_BACKOFF);
+                            tracing::warn!(%error, retry_in = ?self.backoff, "no link to the broker");
                         }
                     }
                 }
@@ -302,6 +304,7 @@ impl<T: Target> Primary<T> {
         let at = now();
         match message {
             FromBroker::Snapshot(intent) => {
+                self.backoff = FIRST_BACKOFF;
                 self.latencies.wanted(at, intent.revision);
                 self.device.snapshot(at, intent);
             }

@@ -105,7 +105,7 @@ where
                 }
             },
             Some(Err(status)) => {
-                tracing::debug!(%status, "link ended");
+                tracing::warn!(code = ?status.code(), why = status.message(), "link ended");
                 return;
             }
             None => return,
