@@ -24,6 +24,7 @@ pub const BROKER_V6: &str = "[fd00::1]:1884";
 const CONTRACT: &str = "10.9.0.1:9560";
 const BROKER_STATUS: &str = "10.9.0.1:9561";
 const CONTROLLER_STATUS: &str = "127.0.0.1:9562";
+const SWITCH_STATUS: &str = "127.0.0.1:9563";
 const P4RUNTIME: &str = "127.0.0.1:9559";
 
 /// The targets to run on: none where there are no namespaces, and BMv2 where there is ethtool.
@@ -184,8 +185,8 @@ impl Network {
                 bmv2
             }
             Target::Sim | Target::SimOnVeth => command(&format!(
-                "sim run --device-id 0 --p4runtime {P4RUNTIME} --port 1=af-packet:sw1 \
-                 --port 2=af-packet:sw2 --port 3=af-packet:sw3"
+                "sim run --device-id 0 --p4runtime {P4RUNTIME} --status {SWITCH_STATUS} \
+                 --port 1=af-packet:sw1 --port 2=af-packet:sw2 --port 3=af-packet:sw3"
             )),
         };
         if let Some(config) = config.filter(|_| target != Target::Bmv2) {
@@ -237,6 +238,21 @@ impl Network {
     /// What the controller says of itself and its switch; null while it does not answer.
     pub fn controller_status(&self) -> serde_json::Value {
         ask(&self.host, CONTROLLER_STATUS)
+    }
+
+    /// What `sim` says of itself; null of another switch.
+    pub fn switch_status(&self) -> serde_json::Value {
+        ask(&self.host, SWITCH_STATUS)
+    }
+
+    /// Datagrams for which no socket of the host had room, of each host.
+    pub fn receive_buffer_errors(&self) -> [(&'static str, u64); 3] {
+        [
+            ("the broker's host", &self.broker),
+            ("the publishers' host", &self.publisher),
+            ("the subscribers' host", &self.subscriber),
+        ]
+        .map(|(name, host)| (name, host.run(receive_buffer_errors).unwrap_or(0)))
     }
 
     /// Asks for the broker's status until it is as it should be.
@@ -359,6 +375,15 @@ impl Place for Network {
             tagged: counter("publish_tagged"),
         }
     }
+}
+
+/// UDP's `RcvbufErrors` of this thread's network namespace.
+fn receive_buffer_errors() -> Option<u64> {
+    let counters = std::fs::read_to_string("/proc/thread-self/net/snmp").ok()?;
+    let mut udp = counters.lines().filter(|line| line.starts_with("Udp: "));
+    let names = udp.next()?.split_whitespace();
+    let at = names.into_iter().position(|name| name == "RcvbufErrors")?;
+    udp.next()?.split_whitespace().nth(at)?.parse().ok()
 }
 
 fn ask(host: &Namespace, address: &str) -> serde_json::Value {

@@ -33,3 +33,16 @@ impl Times {
         );
     }
 }
+
+/// What somebody counted meanwhile.
+pub(crate) fn say_counted(who: &str, before: &[(String, u64)], after: &[(String, u64)]) {
+    let mut line = format!("the {who} counted");
+    for (path, count) in after {
+        let known = before.iter().find(|(name, _)| name == path);
+        let more = count - known.map_or(0, |(_, count)| *count);
+        if more > 0 {
+            line.push_str(&format!(" {path}: {more},"));
+        }
+    }
+    println!("{}", line.trim_end_matches(','));
+}

@@ -121,6 +121,17 @@ impl Lab {
         counter.as_u64().unwrap_or(0)
     }
 
+    /// All of the broker's counters.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        let counters = self.broker_status()["broker"]["counters"]
+            .as_object()
+            .cloned();
+        let counters = counters.unwrap_or_default().into_iter();
+        counters
+            .filter_map(|(name, count)| Some((name, count.as_u64()?)))
+            .collect()
+    }
+
     /// PUBLISH that the broker has seen, with a tag or without.
     pub(crate) fn seen_by_broker(&self) -> u64 {
         let status = self.broker_status();
@@ -153,6 +164,30 @@ impl Lab {
         paths
             .map(|(path, count)| (path, count.as_u64().unwrap_or(0)))
             .collect()
+    }
+
+    /// Frames and datagrams that were dropped on the way, as `sim` and the hosts' kernels count them.
+    pub(crate) fn dropped(&self) -> Vec<(String, u64)> {
+        let Parts::Network(network) = &self.parts else {
+            return Vec::new();
+        };
+        let status = network.switch_status();
+        let ports = status["switch"]["ports"].as_object().cloned();
+        let mut dropped = Vec::new();
+        for (port, counters) in ports.unwrap_or_default() {
+            for way in ["rx_drops", "tx_drops"] {
+                let reasons = counters[way].as_object().cloned().unwrap_or_default();
+                for (reason, count) in reasons {
+                    let what = format!("port {port} {way} {reason}");
+                    dropped.push((what, count.as_u64().unwrap_or(0)));
+                }
+            }
+        }
+        for (host, count) in network.receive_buffer_errors() {
+            dropped.push((format!("sockets of {host} were full"), count));
+        }
+        dropped.retain(|(_, count)| *count > 0);
+        dropped
     }
 
     fn host(&self, of: impl Fn(&Network) -> &Namespace) -> Option<&Namespace> {

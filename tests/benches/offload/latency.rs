@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Plan;
-use crate::figures::Times;
+use crate::figures::{Times, say_counted};
 use crate::lab::Lab;
 use crate::speaker::{Heard, Speaker, number};
 
@@ -48,7 +48,7 @@ pub(crate) fn measure(lab: &Lab, plan: &Plan) {
         "the broker saw {seen} PUBLISH: {} went through it",
         slow.count()
     );
-    say_paths(&before, &lab.paths());
+    say_counted("switch", &before, &lab.paths());
 
     kept_from_broker(lab, plan, &publisher, &mut subscriber, offloaded);
 }
@@ -104,17 +104,5 @@ fn kept_from_broker(
     println!(
         "{count} PUBLISH at {rate:.0}/s: {delivered} delivered, {seen} seen by the broker: {kept:.2} % kept from it"
     );
-    say_paths(&before, &lab.paths());
-}
-
-fn say_paths(before: &[(String, u64)], after: &[(String, u64)]) {
-    let mut line = String::from("the switch counted");
-    for (path, count) in after {
-        let known = before.iter().find(|(name, _)| name == path);
-        let more = count - known.map_or(0, |(_, count)| *count);
-        if more > 0 {
-            line.push_str(&format!(" {path}: {more},"));
-        }
-    }
-    println!("{}", line.trim_end_matches(','));
+    say_counted("switch", &before, &lab.paths());
 }

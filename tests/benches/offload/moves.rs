@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use topicswitch::load::{self, Pace, Settings};
 
 use crate::Plan;
-use crate::figures::Times;
+use crate::figures::{Times, say_counted};
 use crate::lab::Lab;
 use crate::speaker::{Heard, Speaker};
 
@@ -109,6 +109,7 @@ pub(crate) fn measure(lab: &Lab, plan: &Plan) {
     };
     let mut mover = lab.subscriber(MOVER);
     let stop = AtomicBool::new(false);
+    let (paths_before, counted_before) = (lab.paths(), lab.counters());
     let broker_before = lab.seen_by_broker();
     let (outcome, mut seen) = std::thread::scope(|scope| {
         let moving = scope.spawn(|| come_and_go(&mut mover, &stop));
@@ -126,6 +127,18 @@ pub(crate) fn measure(lab: &Lab, plan: &Plan) {
         "NOT EXACT"
     };
     println!("what they got is {exact}");
+    if outcome.behind > 0 {
+        // While its publication was installed, its publisher's first came through the broker.
+        println!(
+            "overtaken, or twice: none after each publisher's first {}",
+            outcome.last_behind + 1
+        );
+    }
+    say_counted("switch", &paths_before, &lab.paths());
+    say_counted("broker", &counted_before, &lab.counters());
+    for (what, count) in lab.dropped() {
+        println!("dropped on the way: {what}: {count}");
+    }
     println!(
         "one that came and went {} times: {} delivered, {} lost, {} doubled",
         seen.stays, seen.delivered, seen.lost, seen.doubled

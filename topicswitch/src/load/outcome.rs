@@ -22,6 +22,8 @@ pub struct Outcome {
     pub lost: u64,
     /// Deliveries behind a later message of the same publisher: out of order, or twice.
     pub behind: u64,
+    /// The greatest sequence number of those; 0 without them.
+    pub last_behind: u64,
     /// Publications that the broker refused with a return code.
     pub refused: u64,
     /// Messages that the generator had to send again.

@@ -18,6 +18,8 @@ pub(super) struct Counts {
     pub(super) skipped: u64,
     /// Deliveries behind a later one of the same publisher: reordered, or twice.
     pub(super) behind: u64,
+    /// The greatest sequence number of those.
+    pub(super) last_behind: u64,
 }
 
 impl Tally {
@@ -37,6 +39,7 @@ impl Tally {
         let next = &mut self.next[subscriber * self.publishers + publisher];
         if sequence < *next {
             self.counts.behind += 1;
+            self.counts.last_behind = self.counts.last_behind.max(sequence);
             return false;
         }
         self.counts.skipped += sequence - *next;
@@ -67,7 +70,8 @@ mod tests {
             Counts {
                 delivered: 3,
                 skipped: 2,
-                behind: 1
+                behind: 1,
+                last_behind: 1,
             }
         );
     }

@@ -606,6 +606,7 @@ impl<'a> Traffic<'a> {
             delivered_per_second: delivered as f64 / seconds,
             lost: self.owed.saturating_sub(counts.delivered),
             behind: counts.behind,
+            last_behind: counts.last_behind,
             refused: self.refused,
             retransmitted: self.retransmitted,
             latency_us: Quantiles::of(&self.latency),
