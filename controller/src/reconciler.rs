@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::config::{Config, ConfigError};
+use crate::standby::Standby;
 use crate::status::{Handle, Mastership, Query};
 use crate::target::{GrpcSwitch, PipelineConfig, PipelineError, Schema, Switch, TargetError};
 use session::{Ended, Session};
@@ -143,6 +144,7 @@ impl<S: Switch> Controller<S> {
         connector: &mut impl Connector,
     ) -> Result<(), ControllerError> {
         let mut backoff = FIRST_BACKOFF;
+        let mut standby = Standby::new(&self.config);
         loop {
             let address = self.switch.address();
             let connecting = answering(
@@ -162,6 +164,7 @@ impl<S: Switch> Controller<S> {
                         target: Arc::new(target),
                         events,
                         queries: &mut self.queries,
+                        standby: &mut standby,
                     };
                     match session.run(connector).await {
                         Ended::Lost(error) => error,

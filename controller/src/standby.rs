@@ -18,10 +18,16 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Takeover};
 
+/// So many times `takeover_ms` is the longest that a reason must last.
+const MOST: u32 = 64;
+
 /// What a controller that is not primary knows of who is.
 #[derive(Debug)]
 pub(crate) struct Standby {
     takeover: Takeover,
+    /// `takeover_ms`.
+    least: Duration,
+    /// How long a reason must last.
     patience: Duration,
     /// The highest election id that the switch has seen.
     highest: Option<u128>,
@@ -39,6 +45,7 @@ impl Standby {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             takeover: config.takeover,
+            least: Duration::from_millis(config.takeover_ms),
             patience: Duration::from_millis(config.takeover_ms),
             highest: None,
             vacant: false,
@@ -48,6 +55,26 @@ impl Standby {
         }
     }
 
+    /// A connection to the switch begins, or the time as primary is over: nothing is known.
+    pub(crate) fn start_over(&mut self) {
+        self.highest = None;
+        self.vacant = false;
+        self.led = None;
+        self.unlinked = None;
+        self.since = None;
+    }
+
+    /// This controller was displaced before it led: it still read the switch back, and whoever displaced it
+    /// now does. It gives that one twice as long, or the two would displace each other for ever.
+    pub(crate) fn displaced(&mut self) {
+        self.patience = self.patience.saturating_mul(2).min(self.least * MOST);
+    }
+
+    /// This controller led, or the broker says that somebody does.
+    pub(crate) fn settled(&mut self) {
+        self.patience = self.least;
+    }
+
     /// Whether it helps to ask the broker who leads.
     pub(crate) fn watches(&self) -> bool {
         self.takeover == Takeover::WhenVacant && self.highest.is_some()
@@ -55,6 +82,10 @@ impl Standby {
 
     /// The switch says that this controller is not primary.
     pub(crate) fn backup(&mut self, now: Instant, highest: Option<u128>, vacant: bool) {
+        if highest.is_some_and(|id| self.highest.is_some_and(|known| id > known)) {
+            // Somebody else took over just now, and has the same time for it.
+            self.since = None;
+        }
         self.highest = highest.or(self.highest);
         self.vacant = vacant;
         self.weigh(now);
@@ -64,6 +95,9 @@ impl Standby {
     pub(crate) fn led(&mut self, now: Instant, led: Option<bool>) {
         self.led = led;
         self.unlinked = None;
+        if led == Some(true) {
+            self.settled();
+        }
         self.weigh(now);
     }
 
@@ -169,6 +203,40 @@ mod tests {
         assert_eq!(standby.due(now + PATIENCE), None);
         standby.led(now + PATIENCE, Some(false));
         assert_eq!(standby.due(now + PATIENCE * 2), Some(8));
+    }
+
+    #[test]
+    fn another_that_takes_over_gets_as_long_from_then_on() {
+        let mut standby = standby(Takeover::WhenVacant);
+        let now = Instant::now();
+        standby.backup(now, Some(7), false);
+        standby.led(now, Some(false));
+        standby.backup(now + PATIENCE / 2, Some(8), false);
+        assert_eq!(standby.due(now + PATIENCE), None);
+        assert_eq!(standby.due(now + PATIENCE * 3 / 2), Some(9));
+    }
+
+    #[test]
+    fn two_that_displace_each_other_before_either_leads_wait_longer_each_time() {
+        let mut standby = standby(Takeover::WhenVacant);
+        let now = Instant::now();
+        let due_after = |standby: &mut Standby| {
+            standby.start_over();
+            standby.backup(now, Some(7), false);
+            standby.led(now, Some(false));
+            standby.next_deadline().map(|at| at - now)
+        };
+        assert_eq!(due_after(&mut standby), Some(PATIENCE));
+        standby.displaced();
+        assert_eq!(due_after(&mut standby), Some(PATIENCE * 2));
+        standby.displaced();
+        assert_eq!(due_after(&mut standby), Some(PATIENCE * 4));
+        for _ in 0..100 {
+            standby.displaced();
+        }
+        assert_eq!(due_after(&mut standby), Some(PATIENCE * MOST));
+        standby.led(now, Some(true));
+        assert_eq!(due_after(&mut standby), Some(PATIENCE));
     }
 
     #[test]

@@ -34,7 +34,13 @@ impl Device {
         self.waiting.clear();
         self.outbox.clear();
         if self.config.on_broker_loss == OnBrokerLoss::Release && self.intent.is_some() {
-            self.replace_intent(Intent::default());
+            // The service stays: without its rows a forged tag would come through to a broker that is
+            // only cut off.
+            let services = self.intent.as_ref().map(|intent| intent.services.clone());
+            self.replace_intent(Intent {
+                services: services.unwrap_or_default(),
+                ..Intent::default()
+            });
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Primary<T> {
     pub(super) link: Option<ControllerEnd>,
     /// Before the next link is opened.
     backoff: Duration,
+    /// The broker has sent a snapshot.
+    has_led: bool,
     /// Answers are taken in the order of the batches.
     writing: FuturesOrdered<Writing>,
     /// Reads for the broker and for queries.
@@ -75,6 +77,7 @@ impl<T: Target> Primary<T> {
             device,
             link: None,
             backoff: FIRST_BACKOFF,
+            has_led: false,
             writing: FuturesOrdered::new(),
             jobs: FuturesUnordered::new(),
         }
@@ -178,6 +181,11 @@ impl<T: Target> Primary<T> {
         }
         self.tell_lapse();
         Ok(())
+    }
+
+    /// Whether the broker took it for the one that leads.
+    pub(super) fn has_led(&self) -> bool {
+        self.has_led
     }
 
     fn may_renew(&self, at: Instant) -> bool {
@@ -305,6 +313,7 @@ impl<T: Target> Primary<T> {
         match message {
             FromBroker::Snapshot(intent) => {
                 self.backoff = FIRST_BACKOFF;
+                self.has_led = true;
                 self.latencies.wanted(at, intent.revision);
                 self.device.snapshot(at, intent);
             }

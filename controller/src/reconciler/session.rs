@@ -45,6 +45,7 @@ pub(super) struct Session<'a, T> {
     pub(super) target: Arc<T>,
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) queries: &'a mut mpsc::Receiver<Query>,
+    pub(super) standby: &'a mut Standby,
 }
 
 pub(super) fn stream_ended() -> TargetError {
@@ -54,9 +55,9 @@ pub(super) fn stream_ended() -> TargetError {
 impl<T: Target> Session<'_, T> {
     /// Ends with what ended the connection.
     pub(super) async fn run(&mut self, connector: &mut impl Connector) -> Ended {
-        let mut standby = Standby::new(&self.config);
+        self.standby.start_over();
         loop {
-            if let Err(ended) = self.wait_until_primary(&mut standby, connector).await {
+            if let Err(ended) = self.wait_until_primary(connector).await {
                 return ended;
             }
             tracing::info!(
@@ -68,6 +69,7 @@ impl<T: Target> Session<'_, T> {
             let device = match work.await {
                 Ok(device) => device,
                 Err(TargetError::NotPrimary(why)) => {
+                    self.standby.displaced();
                     tracing::warn!(switch = self.address, why, "not primary after all");
                     continue;
                 }
@@ -76,28 +78,31 @@ impl<T: Target> Session<'_, T> {
             let target = self.target.clone();
             let mut primary =
                 Primary::new(self.config.clone(), self.address.clone(), target, device);
-            match primary.run(&mut self.events, self.queries, connector).await {
+            let ended = primary.run(&mut self.events, self.queries, connector).await;
+            if primary.has_led() {
+                self.standby.settled();
+            }
+            match ended {
                 Ok((highest, vacant)) => {
+                    if !primary.has_led() {
+                        self.standby.displaced();
+                    }
                     tracing::warn!(switch = self.address, "another controller took over");
-                    standby = Standby::new(&self.config);
-                    standby.backup(now(), highest, vacant);
+                    self.standby.start_over();
+                    self.standby.backup(now(), highest, vacant);
                 }
                 Err(error) => return error.into(),
             }
         }
     }
 
-    async fn wait_until_primary(
-        &mut self,
-        standby: &mut Standby,
-        connector: &mut impl Connector,
-    ) -> Result<(), Ended> {
+    async fn wait_until_primary(&mut self, connector: &mut impl Connector) -> Result<(), Ended> {
         // Tells who leads: see `Standby`.
         let mut watch: Option<ControllerEnd> = None;
         let mut linking = None;
         let mut pause = Duration::ZERO;
         loop {
-            if standby.watches() && watch.is_none() && linking.is_none() {
+            if self.standby.watches() && watch.is_none() && linking.is_none() {
                 let (wait, connect) = (pause, connector.connect());
                 pause = (pause * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF);
                 linking = Some(Box::pin(async move {
@@ -105,7 +110,7 @@ impl<T: Target> Session<'_, T> {
                     connect.await
                 }));
             }
-            let deadline = standby.next_deadline();
+            let deadline = self.standby.next_deadline();
             let hearing = async {
                 tokio::select! {
                     biased;
@@ -118,23 +123,23 @@ impl<T: Target> Session<'_, T> {
                     () = until(deadline) => Heard::Due,
                 }
             };
-            let why = standby.describe(self.election_id);
+            let why = self.standby.describe(self.election_id);
             let mastership = Mastership::Backup(why);
             let heard = answering(self.queries, &self.address, mastership, hearing).await;
             match heard {
                 Heard::Switch(Some(Event::Primary)) => return Ok(()),
                 Heard::Switch(Some(Event::Backup { highest, vacant })) => {
-                    standby.backup(now(), highest, vacant);
-                    let why = standby.describe(self.election_id);
+                    self.standby.backup(now(), highest, vacant);
+                    let why = self.standby.describe(self.election_id);
                     tracing::info!(switch = self.address, why, "backup");
                 }
                 Heard::Switch(Some(_)) => {}
                 Heard::Switch(None) => return Err(stream_ended().into()),
-                Heard::Broker(Some(FromBroker::Led(led))) => standby.led(now(), Some(led)),
+                Heard::Broker(Some(FromBroker::Led(led))) => self.standby.led(now(), Some(led)),
                 Heard::Broker(Some(_)) => {}
                 Heard::Broker(None) => {
                     watch = None;
-                    standby.led(now(), None);
+                    self.standby.led(now(), None);
                 }
                 Heard::Linked(Ok(link)) => {
                     pause = FIRST_BACKOFF;
@@ -145,13 +150,13 @@ impl<T: Target> Session<'_, T> {
                 }
                 Heard::Linked(Err(error)) => {
                     let error = crate::target::error_chain(&*error);
-                    if standby.unlinked(error.clone()) {
+                    if self.standby.unlinked(error.clone()) {
                         tracing::warn!(%error, "a standby has no link to the broker; it tries again");
                     }
                 }
                 Heard::Due => {}
             }
-            if let Some(election_id) = standby.due(now()) {
+            if let Some(election_id) = self.standby.due(now()) {
                 return Err(Ended::TakeOver(election_id));
             }
         }
