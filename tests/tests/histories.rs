@@ -199,7 +199,7 @@ fn expect_found_out(sabotages: &[Sabotage], histories: u64) {
 
 #[test]
 fn a_system_that_is_broken_on_purpose_is_found_out() {
-    expect_found_out(&Sabotage::SOON, 300);
+    expect_found_out(&Sabotage::SOON, 1000);
 }
 
 #[test]
