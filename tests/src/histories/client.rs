@@ -283,6 +283,9 @@ impl Client {
                     ..self.connecting.clone()?
                 };
                 self.roamed += 1;
+                // What is under way to its former address it does not hear: a PINGRESP.
+                self.core.abandon();
+                self.doing = None;
                 self.address = match ip {
                     true => {
                         let ip = client_ip(self.address.is_ipv6(), self.roamed, self.n);
