@@ -18,6 +18,7 @@
 use std::path::{Path, PathBuf};
 
 pub mod clients;
+pub mod crowd;
 pub mod data_plane;
 pub mod frame;
 pub mod histories;

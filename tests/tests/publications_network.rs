@@ -1,60 +1,23 @@
 //! Publications as a cache where nothing is ours but the ends: processes around sim and BMv2, whose rows,
 //! counters and clocks decide. Nothing is lost and nothing comes twice while rows come and go.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use controller::CacheStatus;
-use mqttsn::types::{Alias, Qos, TopicRef};
+use system_tests::crowd::Crowd;
 use system_tests::data_plane::Target;
 use system_tests::network::{Network, targets};
 use system_tests::room::with_room;
-use system_tests::system::TestClient;
 use system_tests::workload::Place;
-use topicswitch::client::{Answer, ConnectOptions, Will};
 
-const TOPIC: &str = "t";
 const TABLE: &str = "MqttsnIngress.publication";
 /// How long anything may take that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn connect(client: &mut TestClient, client_id: &str, keep_alive: u64, will: Option<Will>) {
-    let options = ConnectOptions {
-        client_id: client_id.to_owned(),
-        clean_session: true,
-        keep_alive: Duration::from_secs(keep_alive),
-        will,
-    };
-    let connected = client.request(|core, now| core.connect(now, &options));
-    connected.await.expect("CONNACK");
-}
-
-async fn subscribe(client: &mut TestClient, filter: &str) {
-    let filter = TopicRef::Name(filter);
-    let subscribed = client.request(|core, now| core.subscribe(now, filter, Qos::Zero));
-    subscribed.await.expect("SUBACK");
-}
-
-async fn register(client: &mut TestClient, topic: &str) -> Alias {
-    let registered = client.request(|core, now| core.register(now, topic));
-    match registered.await {
-        Ok(Answer::Registered(topic_id)) => Alias::normal(topic_id),
-        other => panic!("no REGACK: {other:?}"),
-    }
-}
-
-async fn publish(client: &mut TestClient, alias: Alias, data: &[u8]) {
-    let sent = client.send(|core, now| core.publish(now, alias, Qos::Zero, false, data));
-    sent.await.expect("sent");
-}
-
-/// Clients around a network: one subscribes, the others publish.
+/// Clients around a network.
 struct Plant<'n> {
     network: &'n mut Network,
-    subscriber: TestClient,
-    publishers: Vec<(TestClient, Alias)>,
-    /// What each has sent.
-    sent: Vec<u8>,
+    crowd: Crowd,
 }
 
 /// A test with so many publishers, where those that are silent for `idle_s` give their rows up.
@@ -83,40 +46,13 @@ fn run(
 
 impl<'n> Plant<'n> {
     async fn start(network: &'n mut Network, publishers: u8) -> Self {
-        let mut subscriber = network.client(1).await;
-        connect(&mut subscriber, "subscriber", 600, None).await;
-        subscribe(&mut subscriber, TOPIC).await;
-        let mut connected = Vec::new();
-        for n in 0..publishers {
-            let mut publisher = network.client(2 * n).await;
-            connect(&mut publisher, &format!("publisher-{n}"), 600, None).await;
-            let alias = register(&mut publisher, TOPIC).await;
-            connected.push((publisher, alias));
-        }
+        let crowd = Crowd::start(network, 1, (0..publishers).map(|n| 2 * n)).await;
         network.until_installed().await;
-        Plant {
-            network,
-            subscriber,
-            sent: vec![0; connected.len()],
-            publishers: connected,
-        }
+        Plant { network, crowd }
     }
 
-    /// These publish one message each, which comes once.
     async fn speak(&mut self, who: &[usize]) {
-        let mut expected = BTreeSet::new();
-        for &n in who {
-            let number = self.sent[n].wrapping_add(1);
-            self.sent[n] = number;
-            let data = [n as u8, number];
-            expected.insert(data.to_vec());
-            let (publisher, alias) = &mut self.publishers[n];
-            publish(publisher, *alias, &data).await;
-        }
-        let came = self.subscriber.wait_for(expected.len()).await;
-        assert_eq!(came.len(), expected.len());
-        let came: BTreeSet<Vec<u8>> = came.into_iter().map(|c| c.message.data).collect();
-        assert_eq!(came, expected, "each once");
+        self.crowd.speak(who.iter().copied()).await;
     }
 
     /// They speak, and nobody else does, until the switch is as it should be.
@@ -202,62 +138,10 @@ fn of_more_publishers_than_rows_those_that_speak_are_served_by_the_switch() {
 
 #[test]
 fn a_dead_publisher_s_will_counts_from_its_last_message_though_its_row_has_gone() {
-    const KEEP_ALIVE: u64 = 2;
     let test = async |plant: &mut Plant| {
-        subscribe(&mut plant.subscriber, "will").await;
-        let (mut dead, _) = plant.publishers.remove(0);
-        let will = Will {
-            topic: "will".into(),
-            data: b"gone".to_vec(),
-            qos: Qos::Zero,
-            retain: false,
-        };
-        connect(&mut dead, "publisher-0", KEEP_ALIVE, Some(will)).await;
-        let alias = register(&mut dead, TOPIC).await;
-        let (mut live, _) = plant.publishers.remove(0);
-        connect(&mut live, "publisher-1", KEEP_ALIVE, None).await;
-        let live_alias = register(&mut live, TOPIC).await;
-        plant.network.until_installed().await;
-        // The broker heard both for the last time. They speak to the switch for a while, one with
-        // pauses in which its row goes.
-        let mut received = Vec::new();
-        let mut last = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(300));
-        for n in 0..6u8 {
-            tick.tick().await;
-            last = Instant::now();
-            publish(&mut dead, alias, &[0, n]).await;
-            received.extend(plant.subscriber.wait_for(1).await);
-        }
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
-        let mut gone = None;
-        for n in 0..200u8 {
-            tick.tick().await;
-            if n % 30 == 0 {
-                publish(&mut live, live_alias, &[1, n]).await;
-            }
-            plant.subscriber.ping().await.expect("PINGRESP");
-            let came = plant.subscriber.take_received();
-            if came.iter().any(|received| received.message.data == b"gone") {
-                gone = Some(Instant::now());
-            }
-            received.extend(came);
-            if gone.is_some() && n >= 150 {
-                break;
-            }
-        }
-        let gone = gone.expect("the will");
-        // Its patience is one and a half times the keep-alive. Clocks of a millisecond are at work.
-        let patience = Duration::from_millis(1500 * KEEP_ALIVE - 5);
-        assert!(gone >= last + patience, "{:?}", gone - last);
-        live.ping().await.expect("it is still connected");
-        assert!(!live.is_disconnected());
+        plant.crowd.one_dies(&*plant.network).await;
         let status = plant.cache();
         assert!(status.evicted >= 2 && status.returned >= 1, "{status:?}");
-        let of_dead = received
-            .iter()
-            .filter(|r| r.message.data.first() == Some(&0));
-        assert_eq!(of_dead.count(), 6);
     };
     for target in targets() {
         run(target, 1, "", 2, test);

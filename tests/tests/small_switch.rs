@@ -2,13 +2,13 @@
 //! whom they save most for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use controller::{CacheConfig, HotConfig, Policy, TopicState};
-use mqttsn::types::{Alias, Qos, TopicRef};
+use mqttsn::types::Alias;
 use sim::Limits;
+use system_tests::crowd::{Crowd, TOPIC, connect, publish, register, subscribe};
 use system_tests::system::{DEADLINE, Small, System, TestClient};
-use topicswitch::client::{Answer, ConnectOptions, Will};
 
 /// Rows of each table.
 const ROWS: usize = 4;
@@ -19,36 +19,6 @@ fn run(test: impl AsyncFnOnce()) {
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(test());
-}
-
-async fn connect(client: &mut TestClient, client_id: &str, keep_alive: u64, will: Option<Will>) {
-    let options = ConnectOptions {
-        client_id: client_id.to_owned(),
-        clean_session: true,
-        keep_alive: Duration::from_secs(keep_alive),
-        will,
-    };
-    let connected = client.request(|core, now| core.connect(now, &options));
-    connected.await.expect("CONNACK");
-}
-
-async fn subscribe(client: &mut TestClient, filter: &str) {
-    let filter = TopicRef::Name(filter);
-    let subscribed = client.request(|core, now| core.subscribe(now, filter, Qos::Zero));
-    subscribed.await.expect("SUBACK");
-}
-
-async fn register(client: &mut TestClient, topic: &str) -> Alias {
-    let registered = client.request(|core, now| core.register(now, topic));
-    match registered.await {
-        Ok(Answer::Registered(topic_id)) => Alias::normal(topic_id),
-        other => panic!("no REGACK: {other:?}"),
-    }
-}
-
-async fn publish(client: &mut TestClient, alias: Alias, data: &[u8]) {
-    let sent = client.send(|core, now| core.publish(now, alias, Qos::Zero, false, data));
-    sent.await.expect("sent");
 }
 
 fn limits() -> Limits {
@@ -65,8 +35,6 @@ async fn seen(system: &System) -> u64 {
 }
 
 // ---- Publications ------------------------------------------------------------------------------
-
-const TOPIC: &str = "t";
 
 fn cache(idle_s: u64) -> Small {
     let publications = CacheConfig {
@@ -86,49 +54,19 @@ fn cache(idle_s: u64) -> Small {
 
 struct Plant {
     system: System,
-    subscriber: TestClient,
-    publishers: Vec<(TestClient, Alias)>,
-    /// What each has sent.
-    sent: Vec<u8>,
+    crowd: Crowd,
 }
 
 impl Plant {
     async fn start(publishers: u8, small: Small) -> Self {
         let mut system = System::start_small(broker::Config::default(), publishers + 1, small);
         system.until_in_force().await;
-        let mut subscriber = system.client(0).await;
-        connect(&mut subscriber, "subscriber", 600, None).await;
-        subscribe(&mut subscriber, TOPIC).await;
-        let mut connected = Vec::new();
-        for n in 0..publishers {
-            let mut publisher = system.client(n + 1).await;
-            connect(&mut publisher, &format!("publisher-{n}"), 600, None).await;
-            let alias = register(&mut publisher, TOPIC).await;
-            connected.push((publisher, alias));
-        }
-        Plant {
-            system,
-            subscriber,
-            sent: vec![0; connected.len()],
-            publishers: connected,
-        }
+        let crowd = Crowd::start(&mut system, 0, 1..=publishers).await;
+        Plant { system, crowd }
     }
 
-    /// These publish one message each, which comes once.
     async fn speak(&mut self, who: &BTreeSet<usize>) {
-        let mut expected = BTreeSet::new();
-        for &n in who {
-            let number = self.sent[n].wrapping_add(1);
-            self.sent[n] = number;
-            let data = [n as u8, number];
-            expected.insert(data.to_vec());
-            let (publisher, alias) = &mut self.publishers[n];
-            publish(publisher, *alias, &data).await;
-        }
-        let came = self.subscriber.wait_for(expected.len()).await;
-        assert_eq!(came.len(), expected.len());
-        let came: BTreeSet<Vec<u8>> = came.into_iter().map(|c| c.message.data).collect();
-        assert_eq!(came, expected, "each once");
+        self.crowd.speak(who.iter().copied()).await;
     }
 
     /// Whose rows serve.
@@ -214,64 +152,12 @@ fn a_publisher_that_falls_silent_leaves_its_row_and_comes_back() {
 
 #[test]
 fn a_dead_publisher_s_will_counts_from_its_last_message_though_its_row_has_gone() {
-    const KEEP_ALIVE: u64 = 2;
     run(async || {
         let mut plant = Plant::start(2, cache(1)).await;
-        subscribe(&mut plant.subscriber, "will").await;
-        let (mut dead, _) = plant.publishers.remove(0);
-        let will = Will {
-            topic: "will".into(),
-            data: b"gone".to_vec(),
-            qos: Qos::Zero,
-            retain: false,
-        };
-        connect(&mut dead, "publisher-0", KEEP_ALIVE, Some(will)).await;
-        let alias = register(&mut dead, TOPIC).await;
-        let (mut live, _) = plant.publishers.remove(0);
-        connect(&mut live, "publisher-1", KEEP_ALIVE, None).await;
-        let live_alias = register(&mut live, TOPIC).await;
-        plant.system.until_installed().await;
-        // The broker heard both for the last time. They speak to the switch for a while, one with
-        // pauses in which its row goes.
-        let mut received = Vec::new();
-        let mut last = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(300));
-        for n in 0..6u8 {
-            tick.tick().await;
-            last = Instant::now();
-            publish(&mut dead, alias, &[0, n]).await;
-            received.extend(plant.subscriber.wait_for(1).await);
-        }
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
-        let mut gone = None;
-        for n in 0..200u8 {
-            tick.tick().await;
-            if n % 30 == 0 {
-                publish(&mut live, live_alias, &[1, n]).await;
-            }
-            plant.subscriber.ping().await.expect("PINGRESP");
-            let came = plant.subscriber.take_received();
-            if came.iter().any(|received| received.message.data == b"gone") {
-                gone = Some(Instant::now());
-            }
-            received.extend(came);
-            if gone.is_some() && n >= 150 {
-                break;
-            }
-        }
-        let gone = gone.expect("the will");
-        // Its patience is one and a half times the keep-alive. Clocks of a millisecond are at work.
-        let patience = Duration::from_millis(1500 * KEEP_ALIVE - 5);
-        assert!(gone >= last + patience, "{:?}", gone - last);
-        live.ping().await.expect("it is still connected");
-        assert!(!live.is_disconnected());
+        plant.crowd.one_dies(&plant.system).await;
         let controller = plant.system.controller.as_ref().expect("there is one");
         let status = controller.status().await.expect("it runs").publications;
         assert!(status.evicted >= 2 && status.returned >= 1, "{status:?}");
-        let of_dead = received
-            .iter()
-            .filter(|r| r.message.data.first() == Some(&0));
-        assert_eq!(of_dead.count(), 6);
         plant.system.stop().await;
     });
 }
