@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mqttsn::topic::TopicError;
 use serde::{Deserialize, Serialize};
 
 use crate::constants::VLANS;
@@ -238,11 +239,8 @@ pub enum ConfigError {
     )]
     Margin(u32),
     /// No topic filter.
-    #[error(
-        "policy: pinned: `{0}` is no topic filter: it has at least one character, `+` and `#` are whole \
-         levels, and `#` is the last one"
-    )]
-    Pinned(String),
+    #[error("policy: pinned: `{0}` is no topic filter: {1}")]
+    Pinned(String, TopicError),
     /// A batch of nothing.
     #[error("batch: at least one update goes into a write")]
     Batch,
@@ -316,8 +314,8 @@ impl Config {
                 return Err(ConfigError::Duration(key, ms));
             }
         }
-        if let Some(filter) = self.policy.misspelt() {
-            return Err(ConfigError::Pinned(filter.to_owned()));
+        if let Some((filter, why)) = self.policy.misspelt() {
+            return Err(ConfigError::Pinned(filter.to_owned(), why));
         }
         let TlsConfig { ca, cert, key } = &self.tls;
         if cert.is_some() != key.is_some() || (cert.is_some() && ca.is_none()) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mqttsn::topic::{TopicError, matches, validate_filter};
 use serde::de::{Error as _, MapAccess, VariantAccess as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -30,15 +31,14 @@ impl Policy {
         }
     }
 
-    /// A filter of it that is none, and so would match nothing.
-    pub(crate) fn misspelt(&self) -> Option<&str> {
+    /// A filter of it that is none, and so would match nothing, and why.
+    pub(crate) fn misspelt(&self) -> Option<(&str, TopicError)> {
         let Policy::Pinned(filters) = self else {
             return None;
         };
         filters
             .iter()
-            .map(String::as_str)
-            .find(|filter| !is_filter(filter))
+            .find_map(|filter| Some((filter.as_str(), validate_filter(filter).err()?)))
     }
 }
 
@@ -112,35 +112,6 @@ impl<'de> Visitor<'de> for Written {
             }
         }
     }
-}
-
-/// MQTT 3.1.1 §4.7.1: wildcards are whole levels, and `#` is the last one.
-fn is_filter(filter: &str) -> bool {
-    let rest = filter.strip_suffix('#').unwrap_or(filter);
-    !filter.is_empty()
-        && (rest.len() == filter.len() || rest.is_empty() || rest.ends_with('/'))
-        && rest
-            .split('/')
-            .all(|level| level == "+" || !level.contains(['+', '#']))
-}
-
-/// Topic filters as MQTT 3.1.1 §4.7 has them: `+` is one level, `#` the rest and the parent itself;
-/// neither matches a leading `$`.
-fn matches(filter: &str, name: &str) -> bool {
-    if name.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    let mut levels = name.split('/');
-    for part in filter.split('/') {
-        if part == "#" {
-            return true;
-        }
-        match levels.next() {
-            Some(level) if part == "+" || part == level => {}
-            _ => return false,
-        }
-    }
-    levels.next().is_none()
 }
 
 #[cfg(test)]

@@ -43,10 +43,16 @@ pub(crate) struct Standby {
 
 impl Standby {
     pub(crate) fn new(config: &Config) -> Self {
+        let patience = Duration::from_millis(config.takeover_ms);
+        Self::waiting(config.takeover, patience, patience)
+    }
+
+    /// One that knows nothing yet.
+    fn waiting(takeover: Takeover, least: Duration, patience: Duration) -> Self {
         Self {
-            takeover: config.takeover,
-            least: Duration::from_millis(config.takeover_ms),
-            patience: Duration::from_millis(config.takeover_ms),
+            takeover,
+            least,
+            patience,
             highest: None,
             vacant: false,
             led: None,
@@ -57,11 +63,7 @@ impl Standby {
 
     /// A connection to the switch begins, or the time as primary is over: nothing is known.
     pub(crate) fn start_over(&mut self) {
-        self.highest = None;
-        self.vacant = false;
-        self.led = None;
-        self.unlinked = None;
-        self.since = None;
+        *self = Self::waiting(self.takeover, self.least, self.patience);
     }
 
     /// This controller was displaced before it led: it still read the switch back, and whoever displaced it

@@ -33,12 +33,13 @@ impl Device {
         self.installed = None;
         self.waiting.clear();
         self.outbox.clear();
-        if self.config.on_broker_loss == OnBrokerLoss::Release && self.intent.is_some() {
-            // The service stays: without its rows a forged tag would come through to a broker that is
-            // only cut off.
-            let services = self.intent.as_ref().map(|intent| intent.services.clone());
+        if self.config.on_broker_loss == OnBrokerLoss::Release
+            && let Some(intent) = &self.intent
+        {
+            // Without the service's rows a forged tag would come through to a broker that is only cut off.
+            let services = intent.services.clone();
             self.replace_intent(Intent {
-                services: services.unwrap_or_default(),
+                services,
                 ..Intent::default()
             });
         }

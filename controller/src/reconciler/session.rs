@@ -79,14 +79,13 @@ impl<T: Target> Session<'_, T> {
             let mut primary =
                 Primary::new(self.config.clone(), self.address.clone(), target, device);
             let ended = primary.run(&mut self.events, self.queries, connector).await;
-            if primary.has_led() {
-                self.standby.settled();
+            match (primary.has_led(), &ended) {
+                (true, _) => self.standby.settled(),
+                (false, Ok(_)) => self.standby.displaced(),
+                (false, Err(_)) => {}
             }
             match ended {
                 Ok((highest, vacant)) => {
-                    if !primary.has_led() {
-                        self.standby.displaced();
-                    }
                     tracing::warn!(switch = self.address, "another controller took over");
                     self.standby.start_over();
                     self.standby.backup(now(), highest, vacant);
