@@ -7,27 +7,16 @@ use std::time::Duration;
 
 use broker::Config;
 use mqttsn::types::{Alias, Qos, TopicRef};
+use system_tests::crowd::{connect, register};
 use system_tests::data_plane::Target;
 use system_tests::network::{Network, targets};
 use system_tests::system::{DEADLINE, Kind, System, TestClient};
 use system_tests::workload::{Load, Place};
-use topicswitch::client::{Answer, ConnectOptions};
 
 const TOPIC: &str = "plant/level";
 const SHARE: &str = "$share/pumps/plant/level";
 const MEMBERS: u8 = 3;
 const PUBLISHERS: u8 = 4;
-
-async fn connect(client: &mut TestClient, client_id: String) {
-    let options = ConnectOptions {
-        client_id,
-        clean_session: true,
-        keep_alive: Duration::from_secs(600),
-        will: None,
-    };
-    let connected = client.request(|core, now| core.connect(now, &options));
-    connected.await.expect("CONNACK");
-}
 
 /// Where a test runs.
 #[expect(clippy::large_enum_variant, reason = "one for a test")]
@@ -172,7 +161,7 @@ impl<'l> Plant<'l> {
         let mut members = Vec::new();
         for n in 0..MEMBERS {
             let mut member = lab.client(n).await;
-            connect(&mut member, format!("member-{n}")).await;
+            connect(&mut member, &format!("member-{n}"), 600, None).await;
             let share = TopicRef::Name(SHARE);
             let subscribed = member.request(|core, now| core.subscribe(now, share, granted));
             subscribed.await.expect("SUBACK");
@@ -181,12 +170,9 @@ impl<'l> Plant<'l> {
         let mut publishers = Vec::new();
         for n in 0..PUBLISHERS {
             let mut publisher = lab.client(MEMBERS + n).await;
-            connect(&mut publisher, format!("publisher-{n}")).await;
-            let registered = publisher.request(|core, now| core.register(now, TOPIC));
-            let Ok(Answer::Registered(topic_id)) = registered.await else {
-                panic!("no REGACK");
-            };
-            publishers.push((publisher, Alias::normal(topic_id)));
+            connect(&mut publisher, &format!("publisher-{n}"), 600, None).await;
+            let alias = register(&mut publisher, TOPIC).await;
+            publishers.push((publisher, alias));
         }
         lab.until_offloaded(Qos::Zero).await;
         if granted == Qos::Zero {

@@ -2,13 +2,13 @@
 //! nobody gets one twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use broker::Config;
-use mqttsn::types::{Alias, Qos, TopicRef};
+use mqttsn::types::TopicRef;
+use system_tests::crowd::{self, connect, register, subscribe};
 use system_tests::system::{DEADLINE, Kind, System, TestClient};
 use tokio::sync::watch;
-use topicswitch::client::{Answer, ConnectOptions};
 
 /// Filters that stay.
 const STANDING: usize = 2000;
@@ -16,23 +16,6 @@ const STANDING: usize = 2000;
 const CHURNED: usize = 1000;
 const CHURNERS: u8 = 3;
 const TOPICS: usize = 200;
-
-async fn connect(client: &mut TestClient, client_id: String) {
-    let options = ConnectOptions {
-        client_id,
-        clean_session: true,
-        keep_alive: Duration::from_secs(600),
-        will: None,
-    };
-    let connected = client.request(|core, now| core.connect(now, &options));
-    connected.await.expect("CONNACK");
-}
-
-async fn subscribe(client: &mut TestClient, filter: &str) {
-    let filter = TopicRef::Name(filter);
-    let subscribed = client.request(|core, now| core.subscribe(now, filter, Qos::Zero));
-    subscribed.await.expect("SUBACK");
-}
 
 fn number(data: &[u8]) -> usize {
     let data = data.try_into().expect("four octets");
@@ -73,15 +56,9 @@ async fn publish(publisher: &mut TestClient, mut steps: watch::Receiver<usize>) 
             .await
             .expect("they churn");
         let topic = format!("w/{n}/x");
-        let registered = publisher.request(|core, now| core.register(now, &topic));
-        let Ok(Answer::Registered(topic_id)) = registered.await else {
-            panic!("no REGACK");
-        };
-        let data = (n as u32).to_be_bytes();
-        let alias = Alias::normal(topic_id);
+        let alias = register(publisher, &topic).await;
         sent.push(Instant::now());
-        let publish = publisher.send(|core, now| core.publish(now, alias, Qos::Zero, false, &data));
-        publish.await.expect("sent");
+        crowd::publish(publisher, alias, &(n as u32).to_be_bytes()).await;
     }
     sent
 }
@@ -110,7 +87,7 @@ fn topics_that_appear_while_wildcard_filters_are_churned_reach_all_who_subscribe
         let mut system = System::start(Kind::Loopback, config, CHURNERS + 2).await;
         system.until_in_force().await;
         let mut standing = system.client(0).await;
-        connect(&mut standing, "standing".into()).await;
+        connect(&mut standing, "standing", 600, None).await;
         let begun = Instant::now();
         for n in 0..STANDING {
             subscribe(&mut standing, &format!("w/{n}/+")).await;
@@ -119,11 +96,11 @@ fn topics_that_appear_while_wildcard_filters_are_churned_reach_all_who_subscribe
         let mut churners = Vec::new();
         for n in 0..CHURNERS {
             let mut churner = system.client(n + 1).await;
-            connect(&mut churner, format!("churner-{n}")).await;
+            connect(&mut churner, &format!("churner-{n}"), 600, None).await;
             churners.push(churner);
         }
         let mut publisher = system.client(CHURNERS + 1).await;
-        connect(&mut publisher, "publisher".into()).await;
+        connect(&mut publisher, "publisher", 600, None).await;
 
         let begun = Instant::now();
         let [first, second, third] = &mut churners[..] else {
